@@ -1,0 +1,69 @@
+/** The database: one file, SQLite, through Kysely, so that PostgreSQL can take its place. */
+import { chmod } from 'node:fs/promises'
+import { DatabaseSync } from 'node:sqlite'
+import { Kysely, SqliteDialect } from 'kysely'
+import { Migrator, type Migration } from 'kysely/migration'
+import { Problem } from './problem.ts'
+import { type DeviceTable, createDevices } from './registry/device.ts'
+import { type NetworkTable, createNetwork } from './registry/network.ts'
+import { type PersonTable, createPeople } from './registry/person.ts'
+
+export interface Tables {
+  network: NetworkTable
+  people: PersonTable
+  devices: DeviceTable
+}
+
+export type Database = Kysely<Tables>
+
+/** Each runs once, in the order of its name. One that has been released is never changed again. */
+const migrations: Record<string, Migration> = {
+  '0001-network': { up: createNetwork },
+  '0002-people': { up: createPeople },
+  '0003-devices': { up: createDevices },
+}
+
+/** Opens the file, making it and bringing its tables up to date where needed. */
+export async function openDatabase(file: string): Promise<Database> {
+  const database = new Kysely<Tables>({ dialect: new SqliteDialect({ database: () => connect(file) }) })
+  const migrator = new Migrator({ db: database, provider: { getMigrations: async () => migrations } })
+  const { error } = await migrator.migrateToLatest()
+  if (error) {
+    await database.destroy()
+    throw new Problem(
+      'database_unusable',
+      `The database ${file} can't be opened or brought up to date.`,
+      'Restore it from a backup, or start anew with --state DIR.',
+      error,
+    )
+  }
+  await chmod(file, 0o600)
+  return database
+}
+
+async function connect(file: string) {
+  const sqlite = new DatabaseSync(file, { timeout: 5_000 })
+  // FULL: an acknowledged change outlives a power cut.
+  sqlite.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON')
+  return {
+    close: () => sqlite.close(),
+    prepare(sql: string) {
+      const statement = sqlite.prepare(sql)
+      return {
+        reader: statement.columns().length > 0,
+        all: (parameters: readonly unknown[]) => statement.all(...values(parameters)),
+        run: (parameters: readonly unknown[]) => statement.run(...values(parameters)),
+        iterate: (parameters: readonly unknown[]) => statement.iterate(...values(parameters)),
+      }
+    },
+  }
+}
+
+/** Kysely's parameters as `node:sqlite` takes them. */
+function values(parameters: readonly unknown[]): (string | number | bigint | null)[] {
+  return parameters.map((value) => {
+    if (value === null || typeof value === 'string' || typeof value === 'number' || typeof value === 'bigint')
+      return value
+    throw new TypeError(`SQLite takes no ${typeof value}.`)
+  })
+}

@@ -1,0 +1,76 @@
+/** The address plan: ranges, the hub's place in them, and the next free place for a device. */
+import { randomBytes } from 'node:crypto'
+import ipaddr from 'ipaddr.js'
+
+/** The same host number in both ranges, so that 10.77.0.5 and fd…::5 are one device at a glance. */
+export interface AddressPair {
+  readonly address4: string
+  readonly address6: string
+}
+
+export interface Ranges {
+  /** IPv4 CIDR, /16 to /29. */
+  readonly range4: string
+  /** IPv6 CIDR, /64. */
+  readonly range6: string
+}
+
+const hubNumber = 1
+
+/** A unique local /64: `fd` and 40 random bits, so that two networks can meet later (RFC 4193 §3.2). */
+export function makeRange6(): string {
+  const id = randomBytes(5).toString('hex')
+  return `${ipaddr.parse(`fd${id.slice(0, 2)}:${id.slice(2, 6)}:${id.slice(6, 10)}::`).toString()}/64`
+}
+
+/**
+ * The first 10.77.x.0/24 that none of the host's routes overlaps: an overlay on top of a network that the
+ * host already reaches would cut it off. Undefined where all are taken.
+ */
+export function freeRange4(routes: readonly string[]): string | undefined {
+  for (let third = 0; third < 256; third += 1) {
+    const range = `10.77.${third}.0/24`
+    if (!routes.some((route) => overlaps(range, route))) return range
+  }
+  return undefined
+}
+
+/** The hub has the first address of each range. */
+export function hubAddresses(ranges: Ranges): AddressPair {
+  return numbered(ranges, hubNumber)
+}
+
+/** The lowest pair not in `taken` (IPv4 addresses); undefined where the range is full. */
+export function nextAddresses(ranges: Ranges, taken: ReadonlySet<string>): AddressPair | undefined {
+  const [, prefix] = ipaddr.IPv4.parseCIDR(ranges.range4)
+  // The last address of the range is its broadcast address.
+  const last = 2 ** (32 - prefix) - 2
+  for (let number = hubNumber + 1; number <= last; number += 1) {
+    const pair = numbered(ranges, number)
+    if (!taken.has(pair.address4)) return pair
+  }
+  return undefined
+}
+
+/** Whether two CIDR ranges of one family share an address. */
+export function overlaps(one: string, other: string): boolean {
+  const [first, firstBits] = ipaddr.parseCIDR(one)
+  const [second, secondBits] = ipaddr.parseCIDR(other)
+  if (first.kind() !== second.kind()) return false
+  return first.match(second, Math.min(firstBits, secondBits))
+}
+
+function numbered({ range4, range6 }: Ranges, number: number): AddressPair {
+  return { address4: offset(range4, number), address6: offset(range6, number) }
+}
+
+function offset(range: string, number: number): string {
+  const bytes = ipaddr.parse(range.split('/')[0] ?? '').toByteArray()
+  let rest = number
+  for (let at = bytes.length - 1; rest > 0; at -= 1) {
+    rest += bytes[at] ?? 0
+    bytes[at] = rest % 256
+    rest = Math.floor(rest / 256)
+  }
+  return ipaddr.fromByteArray(bytes).toString()
+}

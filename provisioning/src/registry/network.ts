@@ -1,0 +1,96 @@
+/** The network: one row, made once. Its revision grows with each change that the gateway has to act on. */
+import type { Kysely } from 'kysely'
+import type { Database } from '../database.ts'
+
+export interface NetworkTable {
+  id: number
+  interface: string
+  range4: string
+  range6: string
+  listen_port: number
+  endpoint: string | null
+  public_key: string
+  revision: number
+  created_at: string
+}
+
+export interface Network {
+  /** Name of the WireGuard interface. */
+  readonly interface: string
+  /** The overlay's ranges in CIDR notation; the hub has the first address of each. */
+  readonly range4: string
+  readonly range6: string
+  /** UDP port that WireGuard listens on. */
+  readonly listenPort: number
+  /** `host:port` that devices dial; null until one is known. */
+  readonly endpoint: string | null
+  /** The hub's public key, base64. */
+  readonly publicKey: string
+}
+
+/** The network, or undefined before it is made. */
+export async function readNetwork(database: Database): Promise<Network | undefined> {
+  const row = await database.selectFrom('network').selectAll().executeTakeFirst()
+  return (
+    row && {
+      interface: row.interface,
+      range4: row.range4,
+      range6: row.range6,
+      listenPort: row.listen_port,
+      endpoint: row.endpoint,
+      publicKey: row.public_key,
+    }
+  )
+}
+
+export async function insertNetwork(database: Database, network: Network): Promise<void> {
+  await database
+    .insertInto('network')
+    .values({
+      id: 1,
+      interface: network.interface,
+      range4: network.range4,
+      range6: network.range6,
+      listen_port: network.listenPort,
+      endpoint: network.endpoint,
+      public_key: network.publicKey,
+      revision: 1,
+      created_at: new Date().toISOString(),
+    })
+    .execute()
+}
+
+/** What devices added from now on dial, as `host:port`. */
+export async function setEndpoint(database: Database, endpoint: string): Promise<void> {
+  await database.updateTable('network').set({ endpoint }).execute()
+}
+
+/** Grows with each change of devices, from whichever process: compare it to see whether to look again. */
+export async function readRevision(database: Database): Promise<number> {
+  const row = await database.selectFrom('network').select('revision').executeTakeFirst()
+  return row?.revision ?? 0
+}
+
+/** Part of the transaction that makes a change. */
+export async function bumpRevision(database: Database): Promise<void> {
+  await database
+    .updateTable('network')
+    .set((column) => ({ revision: column('revision', '+', 1) }))
+    .execute()
+}
+
+/** @internal a migration; see `database.ts` */
+export async function createNetwork(database: Kysely<unknown>): Promise<void> {
+  await database.schema
+    .createTable('network')
+    .addColumn('id', 'integer', (column) => column.primaryKey())
+    .addColumn('interface', 'text', (column) => column.notNull())
+    .addColumn('range4', 'text', (column) => column.notNull())
+    .addColumn('range6', 'text', (column) => column.notNull())
+    .addColumn('listen_port', 'integer', (column) => column.notNull())
+    .addColumn('endpoint', 'text')
+    .addColumn('public_key', 'text', (column) => column.notNull())
+    .addColumn('revision', 'integer', (column) => column.notNull())
+    .addColumn('created_at', 'text', (column) => column.notNull())
+    .execute()
+}

@@ -1,0 +1,126 @@
+/**
+ * The state directory: everything that makes this gateway itself. All of it is readable by its owner alone,
+ * every file is replaced whole or not at all, and one process at a time serves from it.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { chmod, mkdir, readdir } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import writeFileAtomic from 'write-file-atomic'
+import { z } from 'zod'
+import { Problem } from './problem.ts'
+
+/** Tells our directory from any other, and an old layout from a new one. */
+const markerFile = 'sotto.json'
+const marker = z.object({ sotto: z.literal(1), createdAt: z.iso.datetime() })
+
+export interface State {
+  readonly directory: string
+  readonly database: string
+  /** Certificates and their keys. */
+  readonly certs: string
+  /** The hub's private key, base64 as `wg` writes it. */
+  readonly hubKey: string
+  readonly log: string
+}
+
+/** `/var/lib/sotto` for root, as the file hierarchy standard has it, else the XDG state directory. */
+export function defaultStateDirectory(): string {
+  if (process.getuid?.() === 0) return '/var/lib/sotto'
+  return join(process.env.XDG_STATE_HOME ?? join(homedir(), '.local', 'state'), 'sotto')
+}
+
+/** The paths inside a directory, whether it exists or not. */
+export function statePaths(directory: string = defaultStateDirectory()): State {
+  const at = resolve(directory)
+  return {
+    directory: at,
+    database: join(at, 'sotto.db'),
+    certs: join(at, 'certs'),
+    hubKey: join(at, 'hub.key'),
+    log: join(at, 'gateway.log'),
+  }
+}
+
+/** Opens the directory, making it where there is none. Throws a `Problem` for one that is not ours. */
+export async function makeState(directory?: string): Promise<State> {
+  const state = statePaths(directory)
+  // What SQLite and others make in here later is private too.
+  process.umask(0o077)
+  await mkdir(state.directory, { recursive: true, mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+    throw new Problem(
+      'state_unwritable',
+      `Can't make the state directory ${state.directory} (${error.code}).`,
+      'Choose another one with --state DIR.',
+      error,
+    )
+  })
+  if (existsSync(join(state.directory, markerFile))) {
+    checkMarker(state)
+    await chmod(state.directory, 0o700)
+    return state
+  }
+  if ((await readdir(state.directory)).length > 0)
+    throw new Problem(
+      'state_foreign',
+      `${state.directory} is not empty and is not a Sotto state directory.`,
+      'Choose an empty or new directory with --state DIR.',
+    )
+  const made = JSON.stringify({ sotto: 1, createdAt: new Date().toISOString() })
+  await writeFileAtomic(join(state.directory, markerFile), `${made}\n`, { mode: 0o600 })
+  await chmod(state.directory, 0o700)
+  return state
+}
+
+/** Opens a directory that `sotto up` made. Throws a `Problem` where there is none. */
+export function openState(directory?: string): State {
+  const state = statePaths(directory)
+  if (!existsSync(join(state.directory, markerFile)))
+    throw new Problem(
+      'state_missing',
+      `There is no Sotto state in ${state.directory}.`,
+      'Start the gateway once with `npm start`, or name its directory with --state DIR.',
+    )
+  process.umask(0o077)
+  checkMarker(state)
+  return state
+}
+
+/**
+ * Holds the directory for this process until the returned function is called or the process ends, however
+ * it ends: SQLite's lock is the kernel's, so a crash leaves nothing to clean up.
+ */
+export function lockState(state: State): () => void {
+  const lock = new DatabaseSync(join(state.directory, 'lock'))
+  try {
+    lock.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE')
+  } catch (error) {
+    lock.close()
+    throw new Problem(
+      'state_in_use',
+      `Another gateway already serves from ${state.directory}.`,
+      'Stop it first, or start this one with its own --state DIR.',
+      error,
+    )
+  }
+  return () => lock.close()
+}
+
+function checkMarker(state: State): void {
+  const text = readFileSync(join(state.directory, markerFile), 'utf8')
+  if (!marker.safeParse(parse(text)).success)
+    throw new Problem(
+      'state_damaged',
+      `${join(state.directory, markerFile)} is not what Sotto writes: the directory is damaged or newer than this version.`,
+      'Use the Sotto version that wrote it, restore it from a backup, or start anew with --state DIR.',
+    )
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
