@@ -51,6 +51,9 @@ export interface Engines {
 }
 
 export interface Upstream {
+  readonly version: string
+  /** Entries of `/api/tags` for the local models, as the upstream wrote them. */
+  readonly models: readonly { readonly name: string }[]
   /**
    * Streams the upstream's answer into `response`, status and content type included, with no buffering.
    * Ends the upstream request within 50 ms when the client leaves. Resolves when the response has ended.

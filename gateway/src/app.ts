@@ -1,0 +1,46 @@
+/** The HTTP side as one app: who may ask, then the dialects, the health page, the CA and the web app. */
+import type { HttpBindings } from '@hono/node-server'
+import { Hono } from 'hono'
+import type { Logger } from 'pino'
+import { createApi } from '#api/api.ts'
+import type { Engines } from '#engines/engine.ts'
+import type { Directory } from '#identity/directory.ts'
+import { checkOrigin, type OwnNames } from '#listener/origin.ts'
+import { createWeb } from '#listener/web.ts'
+
+export interface AppDeps {
+  readonly directory: Directory
+  readonly engines: Engines
+  /** Known once the port is. */
+  names(): OwnNames
+  /** The CA's root, PEM, for devices to install. */
+  readonly root: string
+  /** What `nuxt generate` made. */
+  readonly web: string
+  readonly log: Logger
+}
+
+export function createApp(deps: AppDeps): Hono<{ Bindings: HttpBindings }> {
+  const app = new Hono<{ Bindings: HttpBindings }>()
+  app.use(async (c, next) => {
+    const verdict = checkOrigin(deps.names(), c.req.header('host'), c.req.header('origin'))
+    if (!verdict.allow) return c.json({ error: verdict.message }, verdict.status)
+    if (!deps.directory.identify(c.env.incoming.socket.remoteAddress))
+      return c.json({ error: 'This address is no device of this network.' }, 403)
+    return next()
+  })
+  app.get('/ca.crt', (c) =>
+    c.body(deps.root, 200, {
+      'Content-Type': 'application/x-x509-ca-cert',
+      'Content-Disposition': 'attachment; filename="sotto-ca.crt"',
+    }),
+  )
+  app.route('/', createApi({ engines: deps.engines, log: deps.log }))
+  app.route('/', createWeb(deps.web))
+  app.notFound((c) => c.json({ error: 'There is nothing at this path.' }, 404))
+  app.onError((error, c) => {
+    deps.log.error({ err: error, path: c.req.path }, 'a request failed')
+    return c.json({ error: 'The gateway failed at this request. Its log says why.' }, 500)
+  })
+  return app
+}

@@ -1,0 +1,106 @@
+/** `sotto status`: the gateway, its interface, its devices and its engines, as they are now. */
+import type { Output } from '@sotto/provisioning/commands/output.ts'
+import { Command } from 'commander'
+import type { Health } from '#api/health.ts'
+
+export function statusCommand(output: Output): Command {
+  return new Command('status')
+    .description('what runs, and how it is')
+    .option('--state <dir>', 'state directory')
+    .option('--json', 'print the result as JSON')
+    .action(async (options: { state?: string }) => {
+      const { openState } = await import('@sotto/provisioning/state.ts')
+      const { openDatabase } = await import('@sotto/provisioning/database.ts')
+      const { requireNetwork } = await import('@sotto/provisioning/network.ts')
+      const { listDevices } = await import('@sotto/provisioning/registry/device.ts')
+      const { readPeers } = await import('@sotto/provisioning/wireguard/interface.ts')
+      const { isOnline } = await import('@sotto/provisioning/wireguard/peers.ts')
+      const state = openState(options.state)
+      const database = await openDatabase(state.database)
+      try {
+        const network = await requireNetwork(database)
+        const devices = await listDevices(database)
+        const peers = await readPeers(network.interface)
+        const online = devices.filter((device) =>
+          isOnline(peers?.find((peer) => peer.publicKey === device.publicKey)),
+        )
+        const running = await readRunning(state)
+        const health = running && (await askHealth(state, running.origins[0] ?? ''))
+        const data = {
+          running: running !== undefined,
+          origins: running?.origins ?? [],
+          interface: { name: network.interface, up: peers !== undefined },
+          network: { range4: network.range4, range6: network.range6, endpoint: network.endpoint },
+          devices: { total: devices.length, online: online.length },
+          engines: health?.engines ?? null,
+        }
+        output.result(data, render(data, state.directory))
+      } finally {
+        await database.destroy()
+      }
+    })
+}
+
+type State = import('@sotto/provisioning/state.ts').State
+
+async function readRunning(state: State): Promise<{ origins: string[] } | undefined> {
+  const { readFile } = await import('node:fs/promises')
+  const { z } = await import('zod')
+  const { lockState } = await import('@sotto/provisioning/state.ts')
+  const { announcement } = await import('#main.ts')
+  try {
+    // Whoever gets the lock knows that nobody serves, whatever a crash left in the file.
+    lockState(state)()
+    return undefined
+  } catch {
+    const text = await readFile(announcement(state), 'utf8').catch(() => '')
+    const read = z.object({ origins: z.array(z.string()) }).safeParse(text && JSON.parse(text))
+    return read.success ? read.data : { origins: [] }
+  }
+}
+
+/** Undefined where the gateway does not answer in time. */
+async function askHealth(state: State, origin: string): Promise<Health | undefined> {
+  const { Agent, request } = await import('undici')
+  const { health } = await import('#api/health.ts')
+  const { loadAuthority } = await import('@sotto/certs/authority.ts')
+  const dispatcher = new Agent({
+    connect: { ca: (await loadAuthority(state.certs)).rootCertificate, timeout: 2_000 },
+  })
+  try {
+    const { body } = await request(`${origin}/health`, {
+      dispatcher,
+      headersTimeout: 2_000,
+      bodyTimeout: 2_000,
+    })
+    return health.parse(await body.json())
+  } catch {
+    return undefined
+  } finally {
+    await dispatcher.close()
+  }
+}
+
+interface Status {
+  readonly running: boolean
+  readonly origins: readonly string[]
+  readonly interface: { readonly name: string; readonly up: boolean }
+  readonly network: { readonly range4: string; readonly range6: string; readonly endpoint: string | null }
+  readonly devices: { readonly total: number; readonly online: number }
+  readonly engines: Health['engines'] | null
+}
+
+function render(status: Status, directory: string): string {
+  const engine = (state: { kind: string; ready: boolean } | undefined) =>
+    state === undefined ? 'unknown' : `${state.kind}${state.ready ? '' : ', not ready'}`
+  return [
+    `Gateway    ${status.running ? status.origins.join('  ') || 'starting' : 'stopped: npm start'}`,
+    `Interface  ${status.interface.name}, ${status.interface.up ? 'up' : 'down'}`,
+    `Network    ${status.network.range4}  ${status.network.range6}`,
+    `Endpoint   ${status.network.endpoint ?? 'unknown: start with --endpoint HOST'}`,
+    `Devices    ${status.devices.total}, ${status.devices.online} online`,
+    `Ollama     ${engine(status.engines?.chat)}`,
+    `Whisper    ${engine(status.engines?.transcription)}`,
+    `State      ${directory}`,
+  ].join('\n')
+}

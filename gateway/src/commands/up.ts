@@ -1,0 +1,113 @@
+/** `sotto up`: what `npm start` runs. */
+import type { Output } from '@sotto/provisioning/commands/output.ts'
+import { Command } from 'commander'
+import type { Gateway, Progress } from '#main.ts'
+
+export interface UpDeps {
+  readonly output: Output
+  readonly progress: Progress
+  /** Builds the web app where it is stale; resolves to its directory. */
+  web(): Promise<string>
+  /** Resolves when the process is asked to end. */
+  asked(): Promise<void>
+}
+
+/** For how long a stop may take: past it something hangs, and a person waits. */
+export function upCommand(deps: UpDeps): Command {
+  return new Command('up')
+    .description('start the gateway; make what is missing first')
+    .option('--state <dir>', 'state directory')
+    .option('--port <n>', 'HTTPS port (default: 8443)')
+    .option('--loopback', 'serve this machine alone, without WireGuard')
+    .option(
+      '--endpoint <host>',
+      'address or name, with or without :port, under which devices reach this machine',
+    )
+    .option('--ollama <url>', 'Ollama (default: OLLAMA_HOST, else http://127.0.0.1:11434)')
+    .option('--whisper <url>', "whisper.cpp's server or any OpenAI-compatible one")
+    .option('--json', 'print what was started as JSON')
+    .action(async (options: Record<string, unknown>) => {
+      const { userInfo } = await import('node:os')
+      const { readConfig } = await import('#config.ts')
+      const { start } = await import('#main.ts')
+      const config = readConfig(options)
+      const web = await deps.web()
+      const admin = process.env.SUDO_USER ?? userInfo().username
+      const gateway = await start(config, { web, admin, progress: deps.progress })
+      gateway.engines.onChange((states) => {
+        deps.progress.notice(`Ollama ${describe(states.chat)} · Whisper ${describe(states.transcription)}`)
+      })
+      deps.output.result(summary(gateway), await welcome(gateway))
+      await deps.asked()
+      await gateway.close()
+    })
+}
+
+function summary({ origins, fingerprint, overlay, firstDevice, engines, state }: Gateway): object {
+  return {
+    origins,
+    fingerprint,
+    state: state.directory,
+    overlay:
+      overlay instanceof Error
+        ? { problem: overlay.message, remedy: overlay.remedy }
+        : { implementation: overlay.implementation },
+    engines: engines.states,
+    ...(firstDevice && { firstDevice: { name: firstDevice.device.name, config: firstDevice.config } }),
+  }
+}
+
+async function welcome(gateway: Gateway): Promise<string> {
+  const { origins, fingerprint, firstDevice, network } = gateway
+  const parts = [checklist(gateway)]
+  if (firstDevice) {
+    const { terminalQr } = await import('@sotto/provisioning/enrolment.ts')
+    parts.push(
+      await terminalQr(firstDevice.config),
+      `Your first device, “${firstDevice.device.name}”: scan this with its WireGuard app. It holds the device's private key and is
+shown this once. It dials ${network.endpoint} (UDP): forward that port here if devices come from outside.`,
+    )
+  }
+  parts.push(`Open      ${origins[0]}
+Trust     ${origins[0]}/ca.crt
+          SHA-256 ${fingerprint.slice(0, 47)}
+                  ${fingerprint.slice(48)}
+Add       ./sotto device add NAME
+Stop      Ctrl-C`)
+  return parts.join('\n\n')
+}
+
+function checklist({ overlay, engines, network }: Gateway): string {
+  const { chat, transcription } = engines.states
+  const lines =
+    overlay instanceof Error
+      ? [entry(false, 'WireGuard', overlay.message), hint(overlay.remedy)]
+      : [
+          entry(
+            true,
+            'WireGuard',
+            `${network.interface} (${overlay.implementation}), UDP port ${network.listenPort}`,
+          ),
+        ]
+  lines.push(entry(chat.kind !== 'demo' && chat.ready, 'Ollama', describe(chat)), hint(chat.remedy))
+  lines.push(
+    entry(transcription.kind !== 'demo' && transcription.ready, 'Whisper', describe(transcription)),
+    hint(transcription.remedy),
+  )
+  return lines.filter(Boolean).join('\n')
+}
+
+function describe(state: Gateway['engines']['states']['chat']): string {
+  if (state.kind === 'demo') return `not found: a demo engine answers. ${state.problem ?? ''}`.trim()
+  if (!state.ready) return state.problem ?? 'not ready'
+  const models = state.models.length > 0 ? `: ${state.models.join(', ')}` : ''
+  return `ready (${state.kind}${models})`
+}
+
+function entry(ok: boolean, name: string, text: string): string {
+  return `${ok ? '✔' : '✘'} ${name.padEnd(9)} ${text}`
+}
+
+function hint(remedy: string | undefined): string {
+  return remedy ? `            → ${remedy}` : ''
+}

@@ -1,0 +1,38 @@
+/** The engines of a gateway that found none: they say what they are in each of their answers. */
+import { inputSampleRate } from '#protocol/frame.ts'
+import type { ChatEngine, Transcriber } from './engine.ts'
+
+/** Below this root mean square (of 32768) a recording holds no speech: a quiet room's noise is some 50. */
+const quietRms = 100
+
+export const demoModel = 'sotto-demo'
+
+export const demoChat: ChatEngine = {
+  kind: 'demo',
+  async *chat({ messages }, signal) {
+    const asked = messages.findLast(({ role }) => role === 'user')?.content ?? ''
+    const answer =
+      `[Demo] No Ollama is connected to this gateway, so no model thinks here. You said: “${asked.slice(0, 500)}”. ` +
+      'Install Ollama on the machine of the gateway, pull a model, and the next answer is real.'
+    for (const word of answer.match(/\S+\s*/g) ?? []) {
+      signal.throwIfAborted()
+      yield word
+    }
+  },
+  async warm() {},
+}
+
+export const demoTranscriber: Transcriber = {
+  kind: 'demo',
+  async transcribe(samples) {
+    if (rms(samples) < quietRms) return ''
+    const seconds = (samples.length / inputSampleRate).toFixed(1)
+    return `[Demo: ${seconds} s of sound; no speech-to-text is connected]`
+  },
+}
+
+function rms(samples: Int16Array): number {
+  let sum = 0
+  for (const sample of samples) sum += sample * sample
+  return Math.sqrt(sum / Math.max(1, samples.length))
+}

@@ -1,0 +1,41 @@
+/** The source address is the identity: WireGuard proves which peer sent a packet, so an address is a device. */
+import { hubAddresses } from '@sotto/provisioning/overlay/addresses.ts'
+import type { Device } from '@sotto/provisioning/registry/device.ts'
+import type { Network } from '@sotto/provisioning/registry/network.ts'
+import ipaddr from 'ipaddr.js'
+import type { Caller } from './caller.ts'
+
+export interface Directory {
+  /** The caller at a socket's remote address; undefined for a stranger. */
+  identify(remoteAddress: string | undefined): Caller | undefined
+  /** Takes up the devices of the registry; returns the addresses that lost their device. */
+  update(devices: readonly Device[]): string[]
+}
+
+/** Before the first `update` the gateway's own machine alone is known. */
+export function createDirectory(network: Network): Directory {
+  const { address4, address6 } = hubAddresses(network)
+  // Loopback and the hub's own address: the kernel lets neither come in from outside.
+  const host: Caller = { kind: 'host', name: 'this machine' }
+  const hosts = new Map([address4, address6, '127.0.0.1', '::1'].map((address) => [normal(address), host]))
+  let callers: ReadonlyMap<string, Caller> = hosts
+  return {
+    identify: (address) => (address === undefined ? undefined : callers.get(normal(address))),
+    update(devices) {
+      const before = callers
+      const entries = devices.flatMap((device): [string, Caller][] => {
+        const caller: Caller = { kind: 'device', name: device.name, deviceId: device.id }
+        return [device.address4, device.address6].map((address) => [normal(address), caller])
+      })
+      callers = new Map([...hosts, ...entries])
+      return [...before]
+        .filter(([at, caller]) => callers.get(at)?.deviceId !== caller.deviceId)
+        .map(([at]) => at)
+    },
+  }
+}
+
+/** One spelling for each address; IPv4 also where a dual-stack socket shows it as `::ffff:a.b.c.d`. */
+export function normal(address: string): string {
+  return ipaddr.isValid(address) ? ipaddr.process(address).toString() : address
+}

@@ -1,0 +1,129 @@
+/**
+ * TLS on exactly the addresses it is told. A connection is looked at before its handshake: one from an
+ * address that is no known caller's is reset, and a caller that loses its place loses its connections.
+ */
+import type { IncomingMessage } from 'node:http'
+import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https'
+import { createServer, type Server, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { getRequestListener, type HttpBindings } from '@hono/node-server'
+import { Problem } from '@sotto/provisioning/problem.ts'
+import type { Hono } from 'hono'
+import { normal } from '#identity/directory.ts'
+
+export interface Certificate {
+  /** Leaf first, then the intermediate; PEM. */
+  readonly cert: string
+  readonly key: string
+}
+
+export interface ListenerOptions {
+  readonly addresses: readonly string[]
+  /** 0 takes a free one. */
+  readonly port: number
+  readonly certificate: Certificate
+  readonly app: Hono<{ Bindings: HttpBindings }>
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
+  /** Whether a remote address may speak to us at all. */
+  admits(remoteAddress: string | undefined): boolean
+}
+
+export interface Listener {
+  readonly port: number
+  /** New connections get the new leaf; open ones go on with theirs. */
+  renew(certificate: Certificate): void
+  /** Ends every connection from an address at once. */
+  end(address: string): void
+  close(): Promise<void>
+}
+
+/** A phone on a bad path needs some seconds; a socket that never speaks must not be kept. */
+const handshakeTimeoutMs = 15_000
+
+/** Listens on every address or throws a `Problem`; never on some of them alone. */
+export async function listen(options: ListenerOptions): Promise<Listener> {
+  const https = secureServer(options)
+  const open = new Map<string, Set<Socket>>()
+  const accept = (socket: Socket): void => {
+    if (!options.admits(socket.remoteAddress)) {
+      socket.resetAndDestroy()
+      return
+    }
+    remember(open, socket)
+    https.emit('connection', socket)
+  }
+  const servers: Server[] = []
+  let { port } = options
+  try {
+    for (const address of options.addresses) {
+      const server = createServer({ noDelay: true }, accept)
+      servers.push(server)
+      port = await bind(server, address, port)
+    }
+  } catch (error) {
+    await Promise.all(servers.map(close))
+    throw error
+  }
+  return {
+    port,
+    renew: (certificate) => https.setSecureContext(certificate),
+    end: (address) => open.get(normal(address))?.forEach((socket) => socket.destroy()),
+    async close() {
+      const closed = servers.map(close)
+      for (const sockets of open.values()) for (const socket of sockets) socket.destroy()
+      await Promise.all(closed)
+    },
+  }
+}
+
+function secureServer({ app, certificate, upgrade }: ListenerOptions): HttpsServer {
+  const options = { ...certificate, minVersion: 'TLSv1.2', handshakeTimeout: handshakeTimeoutMs } as const
+  const https = createHttpsServer(options, getRequestListener(app.fetch))
+  https.on('upgrade', upgrade)
+  https.on('tlsClientError', (_error, socket) => socket.destroy())
+  return https
+}
+
+function bind(server: Server, host: string, port: number): Promise<number> {
+  return new Promise((settle, fail) => {
+    server.once('error', (error: NodeJS.ErrnoException) => fail(bindProblem(error, host, port)))
+    server.listen({ host, port, ipv6Only: true }, () => {
+      const address = server.address()
+      settle(typeof address === 'object' && address ? address.port : port)
+    })
+  })
+}
+
+function bindProblem(error: NodeJS.ErrnoException, host: string, port: number): Problem {
+  if (error.code === 'EADDRINUSE')
+    return new Problem(
+      'port_taken',
+      `Port ${port} on ${host} is taken by another program.`,
+      'Stop it, or choose another port with --port N.',
+      error,
+    )
+  if (error.code === 'EACCES')
+    return new Problem(
+      'port_forbidden',
+      `Port ${port} may be used by root alone.`,
+      'Choose one from 1024 up with --port N.',
+      error,
+    )
+  return new Problem('address_unusable', `Can't listen on ${host} (${error.code}).`, '', error)
+}
+
+function remember(open: Map<string, Set<Socket>>, socket: Socket): void {
+  const address = normal(socket.remoteAddress ?? '')
+  const sockets = open.get(address) ?? new Set()
+  open.set(address, sockets.add(socket))
+  socket.once('close', () => {
+    sockets.delete(socket)
+    if (sockets.size === 0 && open.get(address) === sockets) open.delete(address)
+  })
+}
+
+function close(server: Server): Promise<void> {
+  return new Promise((settle) => {
+    server.close(() => settle())
+  })
+}

@@ -1,0 +1,57 @@
+/** The web app: static files, and the policy that keeps them to this origin. */
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { serveStatic } from '@hono/node-server/serve-static'
+import { Hono } from 'hono'
+import { secureHeaders } from 'hono/secure-headers'
+
+/** @param directory what `nuxt generate` made; where it is missing, a page says how to make it. */
+export function createWeb(directory: string): Hono {
+  const index = join(directory, 'index.html')
+  const page = existsSync(index) ? readFileSync(index, 'utf8') : notBuilt
+  const web = new Hono()
+  web.use(
+    secureHeaders({
+      contentSecurityPolicy: {
+        defaultSrc: ["'self'"],
+        scriptSrc: ["'self'", ...inlineScriptHashes(page)],
+        // Nuxt UI writes its colours as an inline style element.
+        styleSrc: ["'self'", "'unsafe-inline'"],
+        imgSrc: ["'self'", 'data:', 'blob:'],
+        connectSrc: ["'self'"],
+        frameAncestors: ["'none'"],
+        formAction: ["'self'"],
+        baseUri: ["'self'"],
+        objectSrc: ["'none'"],
+      },
+      permissionsPolicy: { microphone: ['self'], camera: [], geolocation: [] },
+      referrerPolicy: 'no-referrer',
+      // Pinning HTTPS to an address would outlive the gateway that had it.
+      strictTransportSecurity: false,
+    }),
+  )
+  web.get('/', (c) => c.html(page, 200, { 'Cache-Control': 'no-cache' }))
+  web.use(
+    '*',
+    serveStatic({
+      root: directory,
+      precompressed: true,
+      onFound: (path, c) => {
+        // Names under _nuxt carry a hash of their content.
+        const kept = path.includes('/_nuxt/') && !path.includes('/builds/')
+        c.header('Cache-Control', kept ? 'public, max-age=31536000, immutable' : 'no-cache')
+      },
+    }),
+  )
+  return web
+}
+
+/** CSP sources for the scripts that stand in the page itself, so that no other inline script runs. */
+export function inlineScriptHashes(html: string): string[] {
+  const scripts = html.matchAll(/<script(?![^>]*\ssrc=)[^>]*>([\s\S]*?)<\/script>/g)
+  return [...scripts].map(([, text = '']) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`)
+}
+
+const notBuilt = `<!doctype html><html lang="en"><meta charset="utf-8"><title>Sotto</title>
+<p>The web app is not built. Run <code>npm start</code>, or <code>pnpm build</code>, then reload.</p></html>`

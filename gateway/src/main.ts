@@ -1,0 +1,296 @@
+/**
+ * Composition: state → network → certificates → interface → engines → listener. The only file that wires.
+ * `start` gives a running gateway and the way to close it, so that a test starts the real thing.
+ */
+import { rm } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { loadOrMakeAuthority, type Authority } from '@sotto/certs/authority.ts'
+import { ensureLeaf, keepLeaf } from '@sotto/certs/leaf.ts'
+import { openDatabase, type Database } from '@sotto/provisioning/database.ts'
+import { enrol, type Enrolment } from '@sotto/provisioning/enrolment.ts'
+import { ensureNetwork, type OpenNetwork } from '@sotto/provisioning/network.ts'
+import { hubAddresses } from '@sotto/provisioning/overlay/addresses.ts'
+import { Problem } from '@sotto/provisioning/problem.ts'
+import { listDevices } from '@sotto/provisioning/registry/device.ts'
+import type { Network } from '@sotto/provisioning/registry/network.ts'
+import { ensurePerson } from '@sotto/provisioning/registry/person.ts'
+import { watchRegistry } from '@sotto/provisioning/registry/watch.ts'
+import { lockState, makeState, type State } from '@sotto/provisioning/state.ts'
+import { keepInterface, type Keeper } from '@sotto/provisioning/wireguard/keeper.ts'
+import pino, { type Logger } from 'pino'
+import writeFileAtomic from 'write-file-atomic'
+import { createEngines } from '#engines/discovery.ts'
+import type { Engines } from '#engines/engine.ts'
+import { createDirectory, type Directory } from '#identity/directory.ts'
+import { listen, type Listener } from '#listener/listener.ts'
+import { ownNames } from '#listener/origin.ts'
+import { createUpgrade } from '#realtime/socket.ts'
+import { createApp } from './app.ts'
+import type { GatewayConfig } from './config.ts'
+
+export interface Gateway {
+  /** `https://…`, the one to open first. */
+  readonly origins: readonly string[]
+  readonly state: State
+  readonly network: Network
+  readonly fingerprint: string
+  /** The overlay, or why there is none and the gateway is on loopback alone. */
+  readonly overlay: Keeper | Problem
+  /** The admin's first device, when this start added it: its config is shown now or never. */
+  readonly firstDevice?: Enrolment
+  readonly engines: Engines
+  close(): Promise<void>
+}
+
+/** How a start tells what it is doing. */
+export interface Progress {
+  step<T>(title: string, task: () => Promise<T>, done: (result: T) => string): Promise<T>
+  /** Something changed while serving: for people, one line. */
+  notice(text: string): void
+}
+
+export interface Surroundings {
+  /** Directory of the built web app. */
+  readonly web: string
+  /** Whose gateway it is: the first person. */
+  readonly admin: string
+  readonly progress: Progress
+}
+
+/** Overlay names that the leaf and the CA's constraints cover beside the addresses. */
+const overlayName = 'sotto.internal'
+const loopbackNames = ['localhost', '127.0.0.1', '::1']
+
+/** Starts everything or throws a `Problem`, having closed what it had opened. */
+export async function start(config: GatewayConfig, around: Surroundings): Promise<Gateway> {
+  const opened: (() => unknown)[] = []
+  const close = async (): Promise<void> => {
+    for (const closer of opened.splice(0).toReversed()) await closer()
+  }
+  try {
+    return await open(config, around, (closer) => opened.push(closer), close)
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function open(
+  config: GatewayConfig,
+  around: Surroundings,
+  onClose: (closer: () => unknown) => void,
+  close: () => Promise<void>,
+): Promise<Gateway> {
+  const { progress } = around
+  const state = await progress.step(
+    'State',
+    () => makeState(config.state),
+    ({ directory }) => directory,
+  )
+  onClose(lockState(state))
+  const log = openLog(state)
+  const database = await openDatabase(state.database)
+  onClose(() => database.destroy())
+  const hub = await progress.step(
+    'Network',
+    () => ensureNetwork(state, database, config.endpoint),
+    ({ network, made }) => `${network.range4} and ${network.range6}${made ? ', made now' : ''}`,
+  )
+  const { network } = hub
+  const certificates = await progress.step(
+    'Certificates',
+    () => openCertificates(state, network),
+    ({ authority, made }) => `${authority.name}${made ? ', made now' : ''}`,
+  )
+  const directory = createDirectory(network)
+  const overlay = await openOverlay(config, { state, database, hub, directory, log, progress })
+  if (!(overlay instanceof Problem)) onClose(() => overlay.close())
+  const engines = await progress.step(
+    'Engines',
+    () => createEngines({ ollama: config.ollama, ...(config.whisper && { whisper: config.whisper }), log }),
+    ({ states }) => `${states.chat.kind}, ${states.transcription.kind}`,
+  )
+  onClose(() => engines.close())
+  const addresses = overlay instanceof Problem ? ['127.0.0.1', '::1'] : Object.values(hubAddresses(network))
+  const listener = await serve(config, {
+    ...around,
+    addresses,
+    certificates,
+    directory,
+    engines,
+    network,
+    log,
+  })
+  onClose(() => listener.close())
+  onClose(watchDevices({ database, directory, overlay, listener, log }))
+  onClose(
+    keepLeaf(
+      certificates.authority,
+      state.certs,
+      { names: leafNames(network) },
+      (leaf) => listener.renew(leaf),
+      (error) => log.error({ err: error }, 'the leaf could not be renewed'),
+    ),
+  )
+  const firstDevice = await firstEnrolment(database, network, around.admin)
+  const origins = addresses.map((address) => origin(address, listener.port))
+  await announce(state, origins)
+  onClose(() => rm(announcement(state), { force: true }))
+  log.info(
+    { origins, overlay: overlay instanceof Problem ? overlay.code : overlay.implementation },
+    'serving',
+  )
+  return {
+    origins,
+    state,
+    network,
+    fingerprint: certificates.authority.fingerprint,
+    overlay,
+    ...(firstDevice && { firstDevice }),
+    engines,
+    close,
+  }
+}
+
+function openLog(state: State): Logger {
+  const redact = ['req.headers.authorization', 'req.headers["x-api-key"]']
+  return pino({ level: 'info', redact }, pino.destination({ dest: state.log, sync: false, mode: 0o600 }))
+}
+
+interface Certificates {
+  readonly authority: Authority
+  readonly made: boolean
+  readonly leaf: Awaited<ReturnType<typeof ensureLeaf>>
+}
+
+async function openCertificates(state: State, network: Network): Promise<Certificates> {
+  const { authority, made } = await loadOrMakeAuthority(state.certs, {
+    name: `Sotto CA of ${hostname()}`,
+    permitted: {
+      dns: [overlayName, 'localhost'],
+      ip: [network.range4, network.range6, '127.0.0.1/32', '::1/128'],
+    },
+  })
+  return { authority, made, leaf: await ensureLeaf(authority, state.certs, { names: leafNames(network) }) }
+}
+
+function leafNames(network: Network): string[] {
+  return [...Object.values(hubAddresses(network)), overlayName, ...loopbackNames]
+}
+
+interface OverlayDeps {
+  readonly state: State
+  readonly database: Database
+  readonly hub: OpenNetwork
+  readonly directory: Directory
+  readonly log: Logger
+  readonly progress: Progress
+}
+
+/** The kept interface; or the `Problem` for which there is none, and then we serve on loopback alone. */
+async function openOverlay(config: GatewayConfig, deps: OverlayDeps): Promise<Keeper | Problem> {
+  if (config.loopback) return new Problem('loopback', 'Serving on loopback alone, as --loopback says.')
+  const { hub, log, progress } = deps
+  const devices = await listDevices(deps.database)
+  deps.directory.update(devices)
+  const events = {
+    mended(what: 'interface' | 'peers') {
+      log.warn({ what }, 'the interface was changed from outside and is right again')
+      progress.notice(`The WireGuard ${what} had been changed from outside: mended.`)
+    },
+    failed: (error: unknown) => log.error({ err: error }, 'the interface can not be kept'),
+  }
+  return progress.step(
+    'WireGuard',
+    () =>
+      keepInterface({ ...hub, directory: deps.state.directory }, devices, events).catch((error: unknown) => {
+        if (error instanceof Problem) return error
+        throw error
+      }),
+    (kept) =>
+      kept instanceof Problem ? `none: ${kept.message}` : `${hub.network.interface}, ${kept.implementation}`,
+  )
+}
+
+interface ServeDeps extends Surroundings {
+  readonly addresses: readonly string[]
+  readonly certificates: Certificates
+  readonly directory: Directory
+  readonly engines: Engines
+  readonly network: Network
+  readonly log: Logger
+}
+
+async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> {
+  const { addresses, certificates, directory, engines, log, progress, web } = deps
+  let port = config.port
+  const names = () => ownNames([...addresses, overlayName, ...loopbackNames], port)
+  const listener = await progress.step(
+    'Gateway',
+    () =>
+      listen({
+        addresses,
+        port: config.port,
+        certificate: certificates.leaf,
+        app: createApp({ directory, engines, names, root: certificates.authority.rootCertificate, web, log }),
+        upgrade: createUpgrade({ directory, engines, names, log }),
+        admits: (address) => directory.identify(address) !== undefined,
+      }),
+    (made) => origin(addresses[0] ?? '', made.port),
+  )
+  port = listener.port
+  return listener
+}
+
+interface WatchDeps {
+  readonly database: Database
+  readonly directory: Directory
+  readonly overlay: Keeper | Problem
+  readonly listener: Listener
+  readonly log: Logger
+}
+
+/** A removed device loses its identity first, then its connections, then its place on the interface. */
+function watchDevices({ database, directory, overlay, listener, log }: WatchDeps): () => Promise<void> {
+  if (overlay instanceof Problem) return async () => {}
+  return watchRegistry(
+    database,
+    async () => {
+      const devices = await listDevices(database)
+      for (const address of directory.update(devices)) listener.end(address)
+      await overlay.update(devices)
+      log.info({ devices: devices.length }, 'took up the registry')
+    },
+    (error) => log.error({ err: error }, 'the registry could not be taken up'),
+  )
+}
+
+/** The admin's first device, added where the network never had one and devices know where to dial. */
+async function firstEnrolment(
+  database: Database,
+  network: Network,
+  admin: string,
+): Promise<Enrolment | undefined> {
+  const { count } = await database
+    .selectFrom('devices')
+    .select((column) => column.fn.countAll<number>().as('count'))
+    .executeTakeFirstOrThrow()
+  if (count > 0 || network.endpoint === null) return undefined
+  return enrol(database, network, 'phone', await ensurePerson(database, admin))
+}
+
+function origin(address: string, port: number): string {
+  return `https://${address.includes(':') ? `[${address}]` : address}${port === 443 ? '' : `:${port}`}`
+}
+
+/** Where a running gateway says that it runs; `sotto status` reads it. */
+export function announcement(state: State): string {
+  return join(state.directory, 'running.json')
+}
+
+async function announce(state: State, origins: readonly string[]): Promise<void> {
+  await writeFileAtomic(announcement(state), `${JSON.stringify({ pid: process.pid, origins })}\n`, {
+    mode: 0o600,
+  })
+}
