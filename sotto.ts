@@ -1,0 +1,40 @@
+/** The `sotto` command: the one place that sees every package. `launch.mjs` runs it with the right Node. */
+import { join } from 'node:path'
+import { certCommand } from '@sotto/certs/commands/cert.ts'
+import { statusCommand } from '@sotto/gateway/commands/status.ts'
+import { upCommand } from '@sotto/gateway/commands/up.ts'
+import { deviceCommand } from '@sotto/provisioning/commands/device.ts'
+import { openState } from '@sotto/provisioning/state.ts'
+import { Command, CommanderError } from 'commander'
+import packageJson from './package.json' with { type: 'json' }
+import { createTerminal } from './terminal.ts'
+import { ensureWeb } from './web-build.ts'
+
+const terminal = createTerminal(process.argv.includes('--json'))
+const { output, progress } = terminal
+
+const program = new Command('sotto')
+  .description('Talk to your own AI, over your own network.')
+  .version(packageJson.version)
+  .addCommand(
+    upCommand({
+      output,
+      progress,
+      web: () => ensureWeb(join(import.meta.dirname, 'web'), progress),
+      asked: terminal.asked,
+    }),
+  )
+  .addCommand(statusCommand(output))
+  .addCommand(deviceCommand(output))
+  .addCommand(certCommand({ output, directory: ({ state }) => openState(state).certs }))
+
+for (const command of [program, ...program.commands, ...program.commands.flatMap((group) => group.commands)])
+  command.exitOverride().showHelpAfterError('(--help shows what it takes)').showSuggestionAfterError()
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  // Commander has printed its own errors and help by then.
+  if (error instanceof CommanderError) process.exitCode = error.exitCode
+  else terminal.fail(error)
+}

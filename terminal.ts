@@ -1,0 +1,65 @@
+/**
+ * The one file that prints and ends the process. Results go to stdout; progress, notices and errors to
+ * stderr, so that `--json` can be piped. An error is what is wrong, then what helps; no stack.
+ */
+import type { Progress } from '@sotto/gateway/main.ts'
+import type { Output } from '@sotto/provisioning/commands/output.ts'
+import ora from 'ora'
+
+export interface Terminal {
+  readonly output: Output
+  readonly progress: Progress
+  /** Prints an error and sets the exit code. */
+  fail(error: unknown): void
+  /** Resolves at the first Ctrl-C or `kill`; the second ends the process at once. */
+  asked(): Promise<void>
+}
+
+/** @param json whether `--json` was given */
+export function createTerminal(json: boolean): Terminal {
+  return {
+    output: {
+      result: (data, text) => {
+        process.stdout.write(json ? `${JSON.stringify(data)}\n` : `${text}\n`)
+      },
+    },
+    progress: {
+      async step(title, task, done) {
+        const spinner = ora({ text: title.padEnd(12), stream: process.stderr, discardStdin: false })
+        if (process.stderr.isTTY) spinner.start()
+        try {
+          const result = await task()
+          spinner.stopAndPersist({ symbol: '·', text: `${title.padEnd(12)} ${done(result)}` })
+          return result
+        } catch (error) {
+          spinner.fail()
+          throw error
+        }
+      },
+      notice: (text) => {
+        process.stderr.write(`· ${text}\n`)
+      },
+    },
+    fail(error) {
+      const { message, remedy } = describe(error)
+      process.stderr.write(`\n✘ ${message}\n${remedy ? `  → ${remedy}\n` : ''}`)
+      process.exitCode = 1
+    },
+    asked: () =>
+      new Promise((settle) => {
+        const ask = () => {
+          process.stderr.write('\nStopping…\n')
+          settle()
+          for (const signal of ['SIGINT', 'SIGTERM'] as const) process.removeListener(signal, ask)
+        }
+        for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, ask)
+      }),
+  }
+}
+
+function describe(error: unknown): { message: string; remedy?: string } {
+  if (!(error instanceof Error)) return { message: String(error) }
+  if (process.env.SOTTO_DEBUG) return { message: error.stack ?? error.message }
+  const remedy = 'remedy' in error && typeof error.remedy === 'string' ? error.remedy : undefined
+  return { message: error.message, ...(remedy !== undefined && { remedy }) }
+}
