@@ -123,7 +123,12 @@ async function open(
     log,
   })
   onClose(() => listener.close())
-  onClose(watchDevices({ database, directory, overlay, listener, log }))
+  const follow = takeUp({ database, directory, overlay, listener, log })
+  onClose(
+    watchRegistry(database, follow, (error) =>
+      log.error({ err: error }, 'the registry could not be taken up'),
+    ),
+  )
   onClose(
     keepLeaf(
       certificates.authority,
@@ -134,6 +139,8 @@ async function open(
     ),
   )
   const firstDevice = await firstEnrolment(database, network, around.admin)
+  // Its first handshake must not come before we know it: the next one is five seconds later.
+  if (firstDevice) await follow()
   const origins = addresses.map((address) => origin(address, listener.port))
   await announce(state, origins)
   onClose(() => rm(announcement(state), { force: true }))
@@ -243,7 +250,7 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
   return listener
 }
 
-interface WatchDeps {
+interface TakeUpDeps {
   readonly database: Database
   readonly directory: Directory
   readonly overlay: Keeper | Problem
@@ -251,19 +258,15 @@ interface WatchDeps {
   readonly log: Logger
 }
 
-/** A removed device loses its identity first, then its connections, then its place on the interface. */
-function watchDevices({ database, directory, overlay, listener, log }: WatchDeps): () => Promise<void> {
-  if (overlay instanceof Problem) return async () => {}
-  return watchRegistry(
-    database,
-    async () => {
-      const devices = await listDevices(database)
-      for (const address of directory.update(devices)) listener.end(address)
-      await overlay.update(devices)
-      log.info({ devices: devices.length }, 'took up the registry')
-    },
-    (error) => log.error({ err: error }, 'the registry could not be taken up'),
-  )
+/** Takes up the registry: a removed device loses its identity first, then its connections, then its place. */
+function takeUp({ database, directory, overlay, listener, log }: TakeUpDeps): () => Promise<void> {
+  return async () => {
+    if (overlay instanceof Problem) return
+    const devices = await listDevices(database)
+    for (const address of directory.update(devices)) listener.end(address)
+    await overlay.update(devices)
+    log.info({ devices: devices.length }, 'took up the registry')
+  }
 }
 
 /** The admin's first device, added where the network never had one and devices know where to dial. */

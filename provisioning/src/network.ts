@@ -134,8 +134,10 @@ async function ownAddress(): Promise<string | undefined> {
 }
 
 function freeInterface(): string {
-  for (let number = 0; ; number += 1)
-    if (!existsSync(`/sys/class/net/sotto${number}`)) return `sotto${number}`
+  // wireguard-go's control sockets are one folder for all network namespaces of a machine.
+  const taken = (name: string) =>
+    existsSync(`/sys/class/net/${name}`) || existsSync(`/var/run/wireguard/${name}.sock`)
+  for (let number = 0; ; number += 1) if (!taken(`sotto${number}`)) return `sotto${number}`
 }
 
 async function freePort(first: number): Promise<number> {

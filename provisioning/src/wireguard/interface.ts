@@ -81,7 +81,7 @@ async function make(name: string, implementation: Implementation): Promise<void>
   child.unref()
   for (let waited = 0; waited < 5_000; waited += 20) {
     if (child.exitCode !== null) break
-    if (existsSync(controlSocket(name))) return
+    if (existsSync(controlSocket(name)) && existsSync(`/sys/class/net/${name}`)) return
     await pause(20)
   }
   throw new Problem(

@@ -1,0 +1,118 @@
+/** The real thing in a host of the lab: stand-ins, `sotto up`, `sotto …`, and a device that joins. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { execa, type ResultPromise } from 'execa'
+import { z } from 'zod'
+import type { Host } from './lab.ts'
+
+const root = resolve(import.meta.dirname, '..', '..')
+
+const started = z.object({
+  origins: z.array(z.string()).min(1),
+  fingerprint: z.string(),
+  overlay: z.union([
+    z.object({ implementation: z.string() }),
+    z.object({ problem: z.string(), remedy: z.string() }),
+  ]),
+  engines: z.object({
+    chat: z.looseObject({ kind: z.string() }),
+    transcription: z.looseObject({ kind: z.string() }),
+  }),
+  firstDevice: z.object({ name: z.string(), config: z.string() }).optional(),
+})
+
+export interface RunningGateway extends z.infer<typeof started> {
+  readonly state: string
+  readonly process: ResultPromise
+  /** Everything that it said to people so far. */
+  said(): string
+  stop(): Promise<void>
+}
+
+/** A directory that is removed by the test that asked for it. */
+export async function temporaryDirectory(): Promise<{ readonly path: string; remove(): Promise<void> }> {
+  const path = await mkdtemp(join(tmpdir(), 'sotto-test-'))
+  return { path, remove: () => rm(path, { recursive: true, force: true }) }
+}
+
+/** Starts `sotto up` and resolves when it serves; rejects with what it said where it ends instead. */
+export async function startGateway(
+  host: Host | undefined,
+  state: string,
+  ...options: string[]
+): Promise<RunningGateway> {
+  const args = [join(root, 'sotto.ts'), 'up', '--json', '--state', state, ...options]
+  const settings = { stdin: 'ignore', buffer: false } as const
+  const child = host
+    ? host.start(process.execPath, args, settings)
+    : execa(process.execPath, args, { ...settings, reject: false })
+  let said = ''
+  child.stderr?.on('data', (chunk: Buffer) => {
+    said += chunk.toString()
+  })
+  const line = await firstLine(child).catch(async () => {
+    await child
+    throw new Error(said.trim())
+  })
+  return {
+    ...started.parse(JSON.parse(line)),
+    state,
+    process: child,
+    said: () => said,
+    async stop() {
+      child.kill('SIGTERM')
+      await child
+    },
+  }
+}
+
+/** Runs another `sotto` command beside a gateway. */
+export async function sotto(
+  ...args: string[]
+): Promise<{ readonly stdout: string; readonly stderr: string; readonly exitCode: number | undefined }> {
+  const { stdout, stderr, exitCode } = await execa(process.execPath, [join(root, 'sotto.ts'), ...args], {
+    reject: false,
+  })
+  return { stdout, stderr, exitCode }
+}
+
+/** Starts a stand-in as a process of a host; resolves to its address there. */
+export async function startStandIn(
+  host: Host | undefined,
+  name: 'whisper' | 'ollama',
+  port = 0,
+): Promise<{ readonly url: string; stop(): Promise<void> }> {
+  const args = [join(root, 'test', 'stand-ins', `${name}.ts`), '--port', String(port)]
+  const settings = { stdin: 'ignore', buffer: false } as const
+  const child = host
+    ? host.start(process.execPath, args, settings)
+    : execa(process.execPath, args, { ...settings, reject: false })
+  const announced = z.object({ port: z.number() }).parse(JSON.parse(await firstLine(child)))
+  return {
+    url: `http://127.0.0.1:${announced.port}`,
+    async stop() {
+      child.kill('SIGKILL')
+      await child
+    },
+  }
+}
+
+/** Brings a device's config up with `wg-quick`, as a person would. Its interface has the file's name. */
+export async function joinOverlay(host: Host, directory: string, config: string): Promise<string> {
+  const name = `sd${process.pid % 100_000}`
+  const file = join(directory, `${name}.conf`)
+  await writeFile(file, config, { mode: 0o600 })
+  const { exitCode } = await host.start('wg-quick', ['up', file], { stdio: 'ignore' })
+  if (exitCode !== 0) throw new Error('wg-quick did not take the config')
+  return name
+}
+
+async function firstLine(child: ResultPromise): Promise<string> {
+  let text = ''
+  for await (const chunk of child.stdout ?? []) {
+    text += String(chunk)
+    if (text.includes('\n')) return text.split('\n')[0] ?? ''
+  }
+  throw new Error('it ended before it said a line')
+}

@@ -1,0 +1,34 @@
+/** Speech for the tests: sentences spoken by espeak-ng, treated by sox. */
+import { readFile } from 'node:fs/promises'
+import { execa } from 'execa'
+
+/** Three that are said to the page, and one that is not expected anywhere. */
+export const sentences = [
+  'what is the weather like today',
+  'please turn on the kitchen lights',
+  'how far away is the moon',
+  'remind me to call my sister tomorrow',
+] as const
+
+export type Sentence = (typeof sentences)[number]
+
+/** Speaks into a WAV file of 48 kHz with this much silence around it, in seconds. */
+export async function speak(
+  sentence: string,
+  file: string,
+  { before = 0.5, after = 0.5 } = {},
+): Promise<void> {
+  const { stdout } = await execa({ encoding: 'buffer' })`espeak-ng -v en-us -s 140 --stdout ${sentence}`
+  await execa({ input: stdout })`sox -t wav - -r 48000 -c 1 -b 16 ${file} pad ${before} ${after}`
+}
+
+/** A recording as the gateway would send it: WAV, 16 kHz, with sox effects on wish. */
+export async function recording(
+  sentence: string,
+  file: string,
+  effects: readonly string[] = [],
+): Promise<Buffer> {
+  await speak(sentence, `${file}.48k.wav`)
+  await execa('sox', ['-V1', `${file}.48k.wav`, '-r', '16000', file, ...effects])
+  return readFile(file)
+}
