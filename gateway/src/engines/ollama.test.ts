@@ -1,0 +1,184 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import type { ChatWish } from './engine.ts'
+import { createOllama, isLocal } from './ollama.ts'
+import { deadUrl, json, left, ndjson, serve, serveOllama, type Call } from './upstream.fixture.ts'
+
+const closers: (() => Promise<unknown>)[] = []
+afterEach(async () => {
+  for (const close of closers.splice(0).toReversed()) await close()
+})
+
+const wish: ChatWish = { model: 'tiny:latest', messages: [{ role: 'user', content: 'Hello' }] }
+const never = new AbortController().signal
+
+async function open(answer: (call: Call) => unknown) {
+  const upstream = await serveOllama(answer)
+  const ollama = createOllama(upstream.url)
+  closers.push(upstream.close, ollama.close)
+  return { upstream, ollama }
+}
+
+async function all(pieces: AsyncIterable<string>): Promise<string[]> {
+  const read: string[] = []
+  for await (const piece of pieces) read.push(piece)
+  return read
+}
+
+const said = (content: string) => ({ message: { role: 'assistant', content }, done: false })
+
+describe('an answer from Ollama', () => {
+  it('comes piece by piece, while Ollama still writes', async () => {
+    let end = (): void => {}
+    const { ollama, upstream } = await open(({ response }) => {
+      const line = ndjson(response)
+      line(said('Good '))
+      end = () => {
+        line(said('day'))
+        line({ done: true })
+        response.end()
+      }
+    })
+    const pieces = ollama.chat(wish, never)[Symbol.asyncIterator]()
+    expect(await pieces.next()).toEqual({ done: false, value: 'Good ' })
+    end()
+    expect(await pieces.next()).toEqual({ done: false, value: 'day' })
+    expect(await pieces.next()).toEqual({ done: true, value: undefined })
+    expect(JSON.parse(upstream.calls[0]?.body.toString() ?? '')).toEqual({ ...wish, stream: true })
+  })
+
+  it('is whole where lines and characters are cut by the network', async () => {
+    const bytes = Buffer.from(`${JSON.stringify(said('Grüße 🌙'))}\n${JSON.stringify({ done: true })}\n`)
+    const { ollama } = await open(async ({ response }) => {
+      response.writeHead(200, { 'content-type': 'application/x-ndjson' })
+      for (const byte of bytes) await new Promise((next) => response.write(Uint8Array.of(byte), next))
+      response.end()
+    })
+    expect(await all(ollama.chat(wish, never))).toEqual(['Grüße 🌙'])
+  })
+
+  it('ends the request at Ollama when it is cancelled', async () => {
+    const gone = Promise.withResolvers<void>()
+    const { ollama } = await open(({ response }) => {
+      void left(response).then(gone.resolve)
+      ndjson(response)(said('Once '))
+    })
+    const cancel = new AbortController()
+    const pieces = ollama.chat(wish, cancel.signal)[Symbol.asyncIterator]()
+    await pieces.next()
+    cancel.abort()
+    await expect(pieces.next()).rejects.toThrow(/abort/i)
+    await gone.promise
+  })
+
+  const broken: Record<string, (call: Call) => unknown> = {
+    'ends without its last line': ({ response }) => {
+      ndjson(response)(said('Half'))
+      response.end()
+    },
+    'loses its connection': ({ response }) => {
+      ndjson(response)(said('Half'))
+      setImmediate(() => response.destroy())
+    },
+    'says that it failed': ({ response }) => {
+      const line = ndjson(response)
+      line(said('Half'))
+      line({ error: 'out of memory' })
+      response.end()
+    },
+    'sends what is no JSON': ({ response }) => {
+      response.writeHead(200).end('<html>')
+    },
+  }
+  for (const [how, answer] of Object.entries(broken))
+    it(`is never a quiet success: it fails where Ollama ${how}`, async () => {
+      const { ollama } = await open(answer)
+      await expect(all(ollama.chat(wish, never))).rejects.toMatchObject({
+        name: 'Failure',
+        code: 'bad_upstream',
+      })
+    })
+
+  const refusals = { 400: 'invalid', 404: 'not_found', 503: 'unavailable', 500: 'bad_upstream' } as const
+  for (const [status, code] of Object.entries(refusals))
+    it(`fails as ${code}, with Ollama's own words, at its status ${status}`, async () => {
+      const { ollama } = await open(({ response }) => json(response, Number(status), { error: 'so it is' }))
+      await expect(all(ollama.chat(wish, never))).rejects.toMatchObject({ code, message: 'Ollama: so it is' })
+    })
+
+  it('fails as unavailable, without an address, where nothing listens', async () => {
+    const url = await deadUrl()
+    const ollama = createOllama(url)
+    closers.push(ollama.close)
+    const failure: unknown = await all(ollama.chat(wish, never)).catch((error: unknown) => error)
+    expect(failure).toMatchObject({ code: 'unavailable' })
+    expect(String(failure)).not.toContain(new URL(url).port)
+  })
+})
+
+describe('a look for Ollama', () => {
+  it('finds its models, and none that run elsewhere', async () => {
+    const upstream = await serveOllama(undefined, {
+      models: [
+        { name: 'tiny:latest', size: 7 },
+        { name: 'alias:latest', remote_host: 'https://ollama.com:443' },
+        { name: 'gpt-oss:120b-cloud' },
+      ],
+    })
+    const ollama = createOllama(upstream.url)
+    closers.push(upstream.close, ollama.close)
+    expect(await ollama.probe(never)).toEqual(['tiny:latest'])
+    expect(ollama).toMatchObject({ version: '0.33.0', models: [{ name: 'tiny:latest', size: 7 }] })
+  })
+
+  it('tells another program, a busy Ollama and no program apart', async () => {
+    const look = async (url: string): Promise<unknown> => {
+      const ollama = createOllama(url)
+      closers.push(ollama.close)
+      return ollama.probe(never).catch((error: unknown) => error)
+    }
+    const other = await serve(({ response }) => response.end('hello'))
+    const busy = await serve(({ response }) => json(response, 503, { error: 'server busy' }))
+    closers.push(other.close, busy.close)
+    expect(await look(other.url)).toMatchObject({ code: 'bad_upstream' })
+    expect(await look(busy.url)).toMatchObject({ code: 'unavailable' })
+    expect(await look(await deadUrl())).toMatchObject({ code: 'ECONNREFUSED' })
+  })
+})
+
+describe('warming', () => {
+  it('loads a model once, however many sessions ask for it meanwhile', async () => {
+    const held = Promise.withResolvers<void>()
+    const upstream = await serve(async ({ response }) => {
+      await held.promise
+      json(response, 200, { done: true })
+    })
+    const ollama = createOllama(upstream.url)
+    closers.push(upstream.close, ollama.close)
+    const warmed = Promise.all([ollama.warm('tiny'), ollama.warm('tiny'), ollama.warm('other')])
+    await expect.poll(() => upstream.calls.length).toBe(2)
+    held.resolve()
+    await warmed
+    expect(upstream.calls.map(({ body }) => body.toString())).toEqual(['{"model":"tiny"}', '{"model":"other"}'])
+    await ollama.warm('tiny')
+    expect(upstream.calls).toHaveLength(3)
+  })
+
+  it('never throws, since the first answer then only comes later', async () => {
+    const ollama = createOllama(await deadUrl())
+    closers.push(ollama.close)
+    await expect(ollama.warm('tiny')).resolves.toBeUndefined()
+  })
+})
+
+describe('a name that sends its prompt away', () => {
+  // Ollama trims what is around the tag (internal/modelref); Go's white space has U+0085, too.
+  const away = ['gpt-oss:cloud', 'gpt-oss:20b-cloud', 'GPT-OSS:Cloud', ' x:cloud ', 'x: cloud', 'x:cloud\u0085']
+  for (const name of away)
+    it(`is seen in ${JSON.stringify(name)}`, () => {
+      expect(isLocal({ name })).toBe(false)
+    })
+  for (const name of ['tiny', 'tiny:latest', 'cloudy:7b', 'cloud:latest', 'x:local'])
+    it(`is not seen in ${JSON.stringify(name)}`, () => {
+      expect(isLocal({ name })).toBe(true)
+    })
+})

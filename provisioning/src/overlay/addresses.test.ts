@@ -1,0 +1,43 @@
+import { describe, expect, it } from 'vitest'
+import { freeRange4, hubAddresses, makeRange6, nextAddresses, overlaps } from './addresses.ts'
+
+const ranges = { range4: '10.77.0.0/24', range6: 'fd12:3456:789a::/64' }
+
+describe('the address plan', () => {
+  it('gives the hub the first address of each range', () => {
+    expect(hubAddresses(ranges)).toEqual({ address4: '10.77.0.1', address6: 'fd12:3456:789a::1' })
+  })
+
+  it('gives a device the lowest pair that is free', () => {
+    expect(nextAddresses(ranges, new Set())).toEqual({ address4: '10.77.0.2', address6: 'fd12:3456:789a::2' })
+    expect(nextAddresses(ranges, new Set(['10.77.0.2', '10.77.0.4']))?.address4).toBe('10.77.0.3')
+  })
+
+  it('carries into the next byte in a larger range', () => {
+    const taken = new Set(Array.from({ length: 254 }, (_, index) => `10.77.0.${index + 2}`))
+    expect(nextAddresses({ ...ranges, range4: '10.77.0.0/16' }, taken)).toEqual({
+      address4: '10.77.1.0',
+      address6: 'fd12:3456:789a::100',
+    })
+  })
+
+  it('never gives the broadcast address, and says when a range is full', () => {
+    const small = { ...ranges, range4: '10.77.0.0/29' }
+    const taken = new Set<string>()
+    for (let device = 0; device < 5; device += 1) taken.add(nextAddresses(small, taken)?.address4 ?? '')
+    expect([...taken].at(-1)).toBe('10.77.0.6')
+    expect(nextAddresses(small, taken)).toBeUndefined()
+  })
+
+  it('makes a unique local /64 that differs each time (RFC 4193)', () => {
+    const made = [makeRange6(), makeRange6()]
+    for (const range of made) expect(overlaps(range, 'fd00::/8')).toBe(true)
+    expect(made[0]).not.toBe(made[1])
+  })
+
+  it('steps aside for what the host routes already', () => {
+    expect(freeRange4([])).toBe('10.77.0.0/24')
+    expect(freeRange4(['10.77.0.0/24', '10.77.1.5/32'])).toBe('10.77.2.0/24')
+    expect(freeRange4(['10.0.0.0/8'])).toBeUndefined()
+  })
+})

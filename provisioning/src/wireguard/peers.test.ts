@@ -1,0 +1,42 @@
+import { describe, expect, it } from 'vitest'
+import { isOnline, parsePeers } from './peers.ts'
+
+const dump = [
+  'HUBSECRET=\tHUBPUB=\t51820\toff',
+  'DEVPUB=\tPSKSECRET=\t192.0.2.2:40000\t10.77.0.2/32,fd00::2/128\t1763640000\t1480\t3020\t25',
+  'NEWPUB=\tPSKSECRET=\t(none)\t(none)\t0\t0\t0\toff',
+  '',
+].join('\n')
+
+describe('the live peers', () => {
+  it('are read without any of their secrets', () => {
+    const peers = parsePeers(dump)
+    expect(peers).toEqual([
+      {
+        publicKey: 'DEVPUB=',
+        endpoint: '192.0.2.2:40000',
+        allowedIps: ['10.77.0.2/32', 'fd00::2/128'],
+        latestHandshake: 1_763_640_000,
+        receivedBytes: 1480,
+        sentBytes: 3020,
+      },
+      {
+        publicKey: 'NEWPUB=',
+        endpoint: null,
+        allowedIps: [],
+        latestHandshake: null,
+        receivedBytes: 0,
+        sentBytes: 0,
+      },
+    ])
+    expect(JSON.stringify(peers)).not.toContain('SECRET')
+  })
+
+  it('are online for as long as a session’s keys live', () => {
+    const [seen, never] = parsePeers(dump)
+    expect(isOnline(seen, 1_763_640_179_000)).toBe(true)
+    expect(isOnline(seen, 1_763_640_180_000)).toBe(false)
+    expect(isOnline(never)).toBe(false)
+    expect(isOnline(undefined)).toBe(false)
+  })
+})
