@@ -10,7 +10,11 @@ export default defineNuxtConfig({
   css: ['~/assets/main.css'],
   // Nothing leaves the origin: no web fonts, and icons come with the bundle.
   ui: { fonts: false },
-  icon: { provider: 'none', fallbackToApi: false, clientBundle: { scan: true, icons: ['lucide:monitor', 'lucide:sun', 'lucide:moon'] } },
+  icon: {
+    provider: 'none',
+    fallbackToApi: false,
+    clientBundle: { scan: true, icons: ['lucide:monitor', 'lucide:sun', 'lucide:moon'] },
+  },
   runtimeConfig: {
     // Another gateway's wss:// address, where the app runs apart: NUXT_PUBLIC_WS_URL.
     public: { wsUrl: '' },
@@ -20,7 +24,11 @@ export default defineNuxtConfig({
       title: 'Sotto',
       htmlAttrs: { lang: 'en' },
       meta: [
-        { name: 'viewport', content: 'width=device-width, initial-scale=1, viewport-fit=cover, interactive-widget=resizes-content' },
+        {
+          name: 'viewport',
+          content:
+            'width=device-width, initial-scale=1, viewport-fit=cover, interactive-widget=resizes-content',
+        },
         { name: 'description', content: 'Talk to your own AI, over your own network.' },
         { name: 'theme-color', media: '(prefers-color-scheme: light)', content: '#fafaf9' },
         { name: 'theme-color', media: '(prefers-color-scheme: dark)', content: '#0c0a09' },

@@ -10,8 +10,6 @@ export const sentences = [
   'remind me to call my sister tomorrow',
 ] as const
 
-export type Sentence = (typeof sentences)[number]
-
 /** Speaks into a WAV file of 48 kHz with this much silence around it, in seconds. */
 export async function speak(
   sentence: string,

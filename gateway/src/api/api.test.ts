@@ -1,7 +1,7 @@
 import { serve, type ServerType } from '@hono/node-server'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createEngines } from '#engines/discovery.ts'
-import { fakeUpstream, speakOllama, type FakeUpstream, type Speak } from '#engines/upstream.fixture.ts'
+import { fakeUpstream, speakOllama, type FakeUpstream, type Speak } from '#engines/fake-upstream.fixture.ts'
 import { createApi } from './api.ts'
 
 const log = { info() {}, warn() {}, error() {} }

@@ -12,7 +12,6 @@ export interface UpDeps {
   asked(): Promise<void>
 }
 
-/** For how long a stop may take: past it something hangs, and a person waits. */
 export function upCommand(deps: UpDeps): Command {
   return new Command('up')
     .description('start the gateway; make what is missing first')
@@ -31,6 +30,8 @@ export function upCommand(deps: UpDeps): Command {
       const { readConfig } = await import('#config.ts')
       const { start } = await import('#main.ts')
       const config = readConfig(options)
+      // From here on: a stop in the middle of a start must undo it, too.
+      const asked = deps.asked()
       const web = await deps.web()
       const admin = process.env.SUDO_USER ?? userInfo().username
       const gateway = await start(config, { web, admin, progress: deps.progress })
@@ -38,7 +39,7 @@ export function upCommand(deps: UpDeps): Command {
         deps.progress.notice(`Ollama ${describe(states.chat)} · Whisper ${describe(states.transcription)}`)
       })
       deps.output.result(summary(gateway), await welcome(gateway))
-      await deps.asked()
+      await asked
       await gateway.close()
     })
 }

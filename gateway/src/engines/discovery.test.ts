@@ -44,7 +44,8 @@ describe('the engines of a gateway', () => {
     const seen: string[] = []
     engines.onChange(({ chat }) => seen.push(chat.kind))
     for (const kind of ['ollama', 'demo', 'ollama'] as const) {
-      const served = kind === 'ollama' ? await serveOllama(undefined, { port: Number(new URL(url).port) }) : undefined
+      const served =
+        kind === 'ollama' ? await serveOllama(undefined, { port: Number(new URL(url).port) }) : undefined
       await expect.poll(() => engines.chat.kind).toBe(kind)
       await served?.close()
     }
@@ -74,7 +75,11 @@ describe('the engines of a gateway', () => {
     closers.push(ollama.close)
     const engines = await look({ ollama: ollama.url })
     expect(engines.chat.kind).toBe('demo')
-    expect(engines.states.chat).toMatchObject({ kind: 'ollama', ready: false, remedy: 'ollama pull llama3.2' })
+    expect(engines.states.chat).toMatchObject({
+      kind: 'ollama',
+      ready: false,
+      remedy: 'ollama pull llama3.2',
+    })
     ollama.list([{ name: 'tiny:latest' }])
     await expect.poll(() => engines.chat.kind).toBe('ollama')
   })

@@ -158,7 +158,10 @@ describe('warming', () => {
     await expect.poll(() => upstream.calls.length).toBe(2)
     held.resolve()
     await warmed
-    expect(upstream.calls.map(({ body }) => body.toString())).toEqual(['{"model":"tiny"}', '{"model":"other"}'])
+    expect(upstream.calls.map(({ body }) => body.toString())).toEqual([
+      '{"model":"tiny"}',
+      '{"model":"other"}',
+    ])
     await ollama.warm('tiny')
     expect(upstream.calls).toHaveLength(3)
   })
@@ -172,7 +175,14 @@ describe('warming', () => {
 
 describe('a name that sends its prompt away', () => {
   // Ollama trims what is around the tag (internal/modelref); Go's white space has U+0085, too.
-  const away = ['gpt-oss:cloud', 'gpt-oss:20b-cloud', 'GPT-OSS:Cloud', ' x:cloud ', 'x: cloud', 'x:cloud\u0085']
+  const away = [
+    'gpt-oss:cloud',
+    'gpt-oss:20b-cloud',
+    'GPT-OSS:Cloud',
+    ' x:cloud ',
+    'x: cloud',
+    'x:cloud\u0085',
+  ]
   for (const name of away)
     it(`is seen in ${JSON.stringify(name)}`, () => {
       expect(isLocal({ name })).toBe(false)

@@ -20,7 +20,7 @@ export const subprotocol = 'realtime.sotto.v1'
 export const inputSampleRate = 16_000
 
 /** One second: fifty times what the worklet sends, and small enough to refuse early. */
-export const maxFrameSamples = inputSampleRate
+export const maxFrameSamples = 16_000
 
 const headerBytes = 8
 const pcm16 = 1

@@ -1,7 +1,9 @@
 /** Why there is no microphone, in words that say what to do. */
 const problems: Record<string, string> = {
-  insecure: 'The browser gives the microphone to trusted pages alone. Install this gateway’s certificate (the link “Trust” that it printed), then reload.',
-  NotAllowedError: 'The microphone is blocked. Allow it for this page in the browser’s site settings, then try again.',
+  insecure:
+    'The browser gives the microphone to trusted pages alone. Install this gateway’s certificate (the link “Trust” that it printed), then reload.',
+  NotAllowedError:
+    'The microphone is blocked. Allow it for this page in the browser’s site settings, then try again.',
   NotFoundError: 'No microphone was found. Plug one in, then try again.',
   NotReadableError: 'Another program holds the microphone. Close it, then try again.',
 }
@@ -53,7 +55,8 @@ export function useMicrophone(heard: (samples: Int16Array) => void) {
 
   /** Resolves when the last samples were handed over. */
   async function finish(): Promise<void> {
-    const last = node && new Promise((settle) => node?.port.addEventListener('message', settle, { once: true }))
+    const last =
+      node && new Promise((settle) => node?.port.addEventListener('message', settle, { once: true }))
     node?.port.postMessage('flush')
     await last
     listening.value = false

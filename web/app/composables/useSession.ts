@@ -87,12 +87,16 @@ export function useSession(hooks: SessionHooks) {
         return
       case 'x.engines':
         engines.value = event.engines
-        if (!model.value || !event.engines.chat.models.includes(model.value)) model.value = event.engines.chat.models[0]
+        if (!model.value || !event.engines.chat.models.includes(model.value))
+          model.value = event.engines.chat.models[0]
         return
       case 'conversation.item.added':
         return added(event.item)
       case 'conversation.item.input_audio_transcription.completed':
-        return change(event.item_id, { text: event.transcript, status: event.transcript ? 'completed' : 'empty' })
+        return change(event.item_id, {
+          text: event.transcript,
+          status: event.transcript ? 'completed' : 'empty',
+        })
       case 'conversation.item.input_audio_transcription.failed':
         problem.value = event.error.message
         return change(event.item_id, { status: 'incomplete' })
@@ -115,15 +119,27 @@ export function useSession(hooks: SessionHooks) {
     messages.value.push({
       id: item.id,
       role: item.role,
-      text: item.content.map((content) => (content.type === 'input_audio' ? content.transcript : content.text) ?? '').join(''),
+      text: item.content
+        .map((content) => (content.type === 'input_audio' ? content.transcript : content.text) ?? '')
+        .join(''),
       status: spoken ? 'pending' : item.role === 'assistant' ? 'streaming' : 'completed',
       spoken,
-      demo: (spoken ? engines.value?.transcription.kind : item.role === 'assistant' ? engines.value?.chat.kind : undefined) === 'demo',
+      demo:
+        (spoken
+          ? engines.value?.transcription.kind
+          : item.role === 'assistant'
+            ? engines.value?.chat.kind
+            : undefined) === 'demo',
     })
   }
 
-  function done({ status, status_details, output }: Extract<ServerEvent, { type: 'response.done' }>['response']): void {
-    for (const item of output) change(item.id, { status: status === 'completed' ? 'completed' : 'incomplete' })
+  function done({
+    status,
+    status_details,
+    output,
+  }: Extract<ServerEvent, { type: 'response.done' }>['response']): void {
+    for (const item of output)
+      change(item.id, { status: status === 'completed' ? 'completed' : 'incomplete' })
     if (status === 'failed') problem.value = status_details?.error?.message ?? 'The answer failed.'
     response.value = undefined
     hooks.ended()
@@ -141,7 +157,10 @@ export function useSession(hooks: SessionHooks) {
   /** Types a message and asks for its answer. */
   function say(text: string): void {
     problem.value = undefined
-    send({ type: 'conversation.item.create', item: { type: 'message', role: 'user', content: [{ type: 'input_text', text }] } })
+    send({
+      type: 'conversation.item.create',
+      item: { type: 'message', role: 'user', content: [{ type: 'input_text', text }] },
+    })
     ask()
   }
 
