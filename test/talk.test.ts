@@ -20,8 +20,8 @@ const desktop = { width: 1280, height: 800 }
 describe('a device talks to its own AI over WireGuard', () => {
   let lab: Lab
   let gateway: RunningGateway
+  let engines: { stop(): Promise<void> }[]
   let folder: Awaited<ReturnType<typeof temporaryDirectory>>
-  let model: string
   const closers: (() => Promise<unknown>)[] = []
 
   beforeAll(async () => {
@@ -34,10 +34,10 @@ describe('a device talks to its own AI over WireGuard', () => {
     closers.push(whisper.stop)
     const ollama = await startStandIn(lab.hub, 'ollama')
     closers.push(ollama.stop)
-    const engines = ['--ollama', ollama.url, '--whisper', whisper.url]
-    gateway = await startGateway(lab.hub, `${folder.path}/state`, '--endpoint', lab.hub.address4, ...engines)
+    engines = [whisper, ollama]
+    const options = ['--endpoint', lab.hub.address4, '--ollama', ollama.url, '--whisper', whisper.url]
+    gateway = await startGateway(lab.hub, `${folder.path}/state`, ...options)
     closers.push(gateway.stop)
-    model = 'stand-in:latest'
     await joinOverlay(lab.device, folder.path, gateway.firstDevice?.config ?? '')
   })
   afterAll(async () => {
@@ -77,7 +77,10 @@ describe('a device talks to its own AI over WireGuard', () => {
         expect(await page.getByTestId('engine-transcription').getAttribute('data-kind')).toBe('whisper.cpp')
         await page.getByTestId('talk').click()
         await expect.poll(() => page.getByTestId('state').getAttribute('data-state')).toBe('listening')
-        await page.waitForTimeout(5_000)
+        // The recording's own length: a second of silence, then the sentence.
+        await page.waitForTimeout(2_500)
+        await page.screenshot({ path: join(output, 'phone-dark-listening.png') })
+        await page.waitForTimeout(2_500)
         await page.getByTestId('talk').click()
         const said = page.getByTestId('message-user').getByTestId('text')
         await expect.poll(() => said.textContent(), { timeout: 15_000 }).toBe(sentence)
@@ -97,8 +100,8 @@ describe('a device talks to its own AI over WireGuard', () => {
         )
         // It grew on the page while it was being written.
         expect(lengths.size).toBeGreaterThan(3)
+        await page.screenshot({ path: join(output, 'phone-dark.png') })
         expect(requests.filter(({ host }) => host !== new URL(gateway.origins[0] ?? '').host)).toEqual([])
-        expect(model).toBe('stand-in:latest')
       }))
 
   it('answers what is typed, stops when told, and shows it on a desktop', () =>
@@ -117,5 +120,23 @@ describe('a device talks to its own AI over WireGuard', () => {
       await page.getByTestId('stop').click()
       await expect.poll(() => answers.last().getAttribute('data-status')).toBe('incomplete')
       await expect.poll(() => page.getByTestId('state').getAttribute('data-state')).toBe('idle')
+    }))
+
+  it('shows that it is a demo, and how it gets real, while there are no engines', () =>
+    withPage('', { viewport: phone, colorScheme: 'light' }, async (page) => {
+      for (const engine of engines) await engine.stop()
+      await expect
+        .poll(() => page.getByTestId('engine-chat').getAttribute('data-kind'), { timeout: 15_000 })
+        .toBe('demo')
+      await expect
+        .poll(() => page.getByTestId('engine-transcription').getAttribute('data-kind'), { timeout: 15_000 })
+        .toBe('demo')
+      expect(await page.getByTestId('demo-notice').textContent()).toMatch(/ollama pull[\s\S]*--whisper/)
+      await page.getByRole('textbox', { name: 'Message' }).fill('Are you real?')
+      await page.getByRole('textbox', { name: 'Message' }).press('Enter')
+      const answer = page.getByTestId('message-assistant')
+      await expect.poll(() => answer.getAttribute('data-status'), { timeout: 15_000 }).toBe('completed')
+      expect(await answer.textContent()).toMatch(/\[Demo\][\s\S]*Are you real\?[\s\S]*Demo$/)
+      await page.screenshot({ path: join(output, 'phone-light-demo.png') })
     }))
 })

@@ -45,8 +45,8 @@ export function useMicrophone(heard: (samples: Int16Array) => void) {
     })
     await into.audioWorklet.addModule('/worklets/microphone.js')
     node = new AudioWorkletNode(into, 'microphone', { numberOfOutputs: 0 })
-    node.port.onmessage = ({ data }: MessageEvent<Int16Array>) => {
-      if (!listening.value || data.length === 0) return
+    node.port.onmessage = ({ data }: MessageEvent<Int16Array | null>) => {
+      if (!listening.value || !data?.length) return
       level.value = loudness(data)
       heard(data)
     }
@@ -55,10 +55,14 @@ export function useMicrophone(heard: (samples: Int16Array) => void) {
 
   /** Resolves when the last samples were handed over. */
   async function finish(): Promise<void> {
-    const last =
-      node && new Promise((settle) => node?.port.addEventListener('message', settle, { once: true }))
-    node?.port.postMessage('flush')
-    await last
+    if (node) {
+      const { port } = node
+      const flushed = new Promise<void>((settle) => {
+        port.addEventListener('message', ({ data }) => data === null && settle())
+      })
+      port.postMessage('flush')
+      await flushed
+    }
     listening.value = false
     level.value = 0
   }

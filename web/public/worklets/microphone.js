@@ -17,7 +17,11 @@ class Microphone extends AudioWorkletProcessor {
     this.position = 0
     this.chunk = new Int16Array(chunkSamples)
     this.filled = 0
-    this.port.onmessage = () => this.flush()
+    // The end of a turn: what is left of it, then a sign that nothing more comes.
+    this.port.onmessage = () => {
+      this.flush()
+      this.port.postMessage(null)
+    }
   }
 
   process([input]) {
@@ -49,7 +53,6 @@ class Microphone extends AudioWorkletProcessor {
     if (this.filled === chunkSamples) this.flush()
   }
 
-  // Also asked for at the end of a turn, so that its last word is whole.
   flush() {
     const chunk = this.chunk.slice(0, this.filled)
     this.filled = 0
