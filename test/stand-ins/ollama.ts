@@ -1,7 +1,7 @@
 /**
  * Stands in for Ollama where the machine has none: its HTTP interface with its shapes and errors, and an
  * answer that is made of the prompt, so that a wrong prompt gives a wrong answer.
- * Shapes: ollama/ollama v0.33.0, `server/routes.go`, `api/types.go`, `openai/openai.go`.
+ * It is held to `recordings/ollama.json`, what the real one answered to the same calls.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -20,9 +20,6 @@ interface Body {
   stream_options?: { include_usage?: boolean }
 }
 
-/** Requests that were begun and ended by the client, for a test to see a cancel arrive. */
-let cancelled = 0
-
 const server = createServer((request, response) => {
   void handle(request, response).catch(() => response.destroy())
 })
@@ -37,7 +34,6 @@ async function handle(request: IncomingMessage, response: ServerResponse): Promi
       object: 'list',
       data: [{ id: model, object: 'model', created: 1_763_640_000, owned_by: 'library' }],
     })
-  if (route === 'GET /stand-in') return json(response, 200, { cancelled })
   if (['POST /api/chat', 'POST /api/generate', 'POST /v1/chat/completions'].includes(route))
     return infer(request, response)
   response.writeHead(404, { 'content-type': 'text/plain' }).end('404 page not found')
@@ -67,15 +63,13 @@ async function infer(request: IncomingMessage, response: ServerResponse): Promis
   const known = body.model === model || body.model === 'stand-in'
   if (!known) return refuse(response, openai, `model '${body.model}' not found`)
   const said = body.messages?.findLast(({ role }) => role === 'user')?.content ?? body.prompt ?? ''
-  // An empty prompt loads the model.
+  // An empty prompt loads the model, and that is told whole.
   const words =
     said === '' ? [] : (`You said: ${said}. That is ${said.split(' ').length} words.`.match(/\S+\s*/g) ?? [])
+  if (said === '') body.stream = false
   const write = openai
     ? openAiWriter(response, body)
     : nativeWriter(response, request.url === '/api/chat', body)
-  response.once('close', () => {
-    if (!response.writableFinished) cancelled += 1
-  })
   for (const word of words) {
     if (response.destroyed) return
     write.piece(word)
@@ -99,6 +93,7 @@ function nativeWriter(response: ServerResponse, chat: boolean, { stream = true }
   const last = (count: number) => ({
     done: true,
     done_reason: count === 0 ? 'load' : 'stop',
+    ...(count > 0 && !chat && { context: [1, 2, 3] }),
     ...(count > 0 && {
       total_duration: 9e6,
       load_duration: 1e6,
@@ -141,7 +136,7 @@ function openAiWriter(response: ServerResponse, { stream = false, stream_options
           choices: [{ index: 0, message: { role: 'assistant', content }, finish_reason: 'stop' }],
           usage: usage(count),
         })
-      chunk([{ index: 0, delta: { content: '' }, finish_reason: 'stop' }])
+      chunk([{ index: 0, delta: { role: 'assistant', content: '' }, finish_reason: 'stop' }])
       if (options?.include_usage) chunk([], { usage: usage(count) })
       response.end('data: [DONE]\n\n')
     },
@@ -155,5 +150,7 @@ function refuse(response: ServerResponse, openai: boolean, message: string): voi
 }
 
 function json(response: ServerResponse, status: number, body: object): void {
-  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8' }).end(JSON.stringify(body))
+  // Gin names the character set, Ollama's OpenAI layer does not.
+  const type = response.req.url?.startsWith('/v1') ? 'application/json' : 'application/json; charset=utf-8'
+  response.writeHead(status, { 'content-type': type }).end(JSON.stringify(body))
 }

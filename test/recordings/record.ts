@@ -1,0 +1,18 @@
+/**
+ * Records the real Ollama: `node test/recordings/record.ts` on a machine that has one. What it answers to each
+ * call is kept in `ollama.json`, with its version, and the stand-in is held to it.
+ */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { temporaryDirectory } from '../lab/gateway.ts'
+import { startOllama } from '../lab/ollama.ts'
+import { calls, put, type Answer } from './calls.ts'
+
+const folder = await temporaryDirectory()
+const ollama = await startOllama(undefined, folder.path)
+if (!ollama.real) throw new Error('There is no Ollama on this machine to record.')
+const answers: Record<string, Answer> = {}
+for (const [name, call] of Object.entries(calls)) answers[name] = await put(ollama.url, ollama.model, call)
+await ollama.stop()
+await folder.remove()
+await writeFile(join(import.meta.dirname, 'ollama.json'), `${JSON.stringify(answers, null, 2)}\n`)
