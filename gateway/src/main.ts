@@ -138,7 +138,9 @@ async function open(
       (error) => log.error({ err: error }, 'the leaf could not be renewed'),
     ),
   )
-  const firstDevice = await firstEnrolment(database, network, around.admin)
+  // Without an interface its config would be shown, once, for nothing.
+  const firstDevice =
+    overlay instanceof Problem ? undefined : await firstEnrolment(database, network, around.admin)
   // Its first handshake must not come before we know it: the next one is five seconds later.
   if (firstDevice) await follow()
   const origins = addresses.map((address) => origin(address, listener.port))

@@ -1,5 +1,6 @@
 /** The JSON body of a request: read within a limit, checked, and written anew so that nothing rides along. */
 import type { IncomingMessage } from 'node:http'
+import type { Upstream } from '#engines/engine.ts'
 import { isLocal } from '#engines/ollama.ts'
 import { Failure } from '../failure.ts'
 
@@ -27,8 +28,8 @@ export async function readModelRequest(request: IncomingMessage): Promise<ModelR
     keys.some((other, before) => before < at && same(key, other)),
   )
   if (twin !== undefined) throw new Failure('invalid', `${twin}: the same field stands twice.`)
-  if (Object.keys(fields).some((key) => key !== 'model' && same(key, 'model')))
-    throw new Failure('invalid', 'model: write it in lower case.')
+  const disguised = Object.keys(fields).find((key) => known.some((one) => one !== key && same(one, key)))
+  if (disguised !== undefined) throw new Failure('invalid', `${fold(disguised)}: write it in lower case.`)
   if (!isLocal({ name: model }))
     throw new Failure('forbidden', 'Cloud models are refused: prompts stay on this network.')
   return { ...fields, model }
@@ -39,8 +40,37 @@ export function writeBody(fields: ModelRequest): Buffer {
   return Buffer.from(JSON.stringify(fields))
 }
 
+/**
+ * Throws where the model is none of the upstream's local ones. The suffix does not show every model that runs
+ * elsewhere: an alias may have a remote host behind any name, and only the list tells.
+ */
+export function mustBeLocal({ models }: Upstream, { model }: ModelRequest): void {
+  if (models.some(({ name }) => name === model || name === `${model}:latest`)) return
+  throw new Failure(
+    'not_found',
+    `model: '${model.slice(0, 256)}' not found among the models of this gateway.`,
+  )
+}
+
+/** The fields that we read, or mean to limit. */
+const known = [
+  'model',
+  'messages',
+  'prompt',
+  'stream',
+  'options',
+  'keep_alive',
+  'max_tokens',
+  'max_completion_tokens',
+]
+
 function same(one: string, other: string): boolean {
-  return one.toLowerCase() === other.toLowerCase()
+  return fold(one) === fold(other)
+}
+
+/** As Go's encoding/json compares keys: to it `ſ` is an s, too, and the Kelvin sign a k. */
+function fold(key: string): string {
+  return key.toUpperCase().toLowerCase()
 }
 
 async function readAll(request: IncomingMessage): Promise<string> {

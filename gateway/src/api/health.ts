@@ -4,6 +4,7 @@ import { Hono } from 'hono'
 import { z } from 'zod'
 import type { Engines } from '#engines/engine.ts'
 import type { EngineStates } from '#protocol/events.ts'
+import packageJson from '../../package.json' with { type: 'json' }
 
 const engineState = z.object({
   kind: z.enum(['ollama', 'whisper.cpp', 'openai', 'demo']),
@@ -17,6 +18,7 @@ const engineState = z.object({
 export const health = z.object({
   /** `degraded` while a demo answers in place of a real engine. */
   status: z.enum(['ok', 'degraded']),
+  version: z.string(),
   engines: z.object({ chat: engineState, transcription: engineState }),
 })
 
@@ -29,7 +31,7 @@ export function createHealth(engines: Engines): Hono<{ Bindings: HttpBindings }>
   return app
 }
 
-function readHealth({ states }: Engines): { status: Health['status']; engines: EngineStates } {
+function readHealth({ states }: Engines): Omit<Health, 'engines'> & { engines: EngineStates } {
   const real = [states.chat, states.transcription].every(({ kind, ready }) => kind !== 'demo' && ready)
-  return { status: real ? 'ok' : 'degraded', engines: states }
+  return { status: real ? 'ok' : 'degraded', version: packageJson.version, engines: states }
 }

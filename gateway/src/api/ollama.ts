@@ -7,7 +7,7 @@ import type { Logger } from 'pino'
 import { demoModel } from '#engines/demo.ts'
 import type { Engines } from '#engines/engine.ts'
 import { Failure } from '../failure.ts'
-import { readModelRequest, writeBody, type ModelRequest } from './body.ts'
+import { mustBeLocal, readModelRequest, writeBody, type ModelRequest } from './body.ts'
 import { asFailure, ollamaError } from './envelope.ts'
 import { readMessages } from './messages.ts'
 
@@ -57,6 +57,7 @@ async function infer(c: Context<Bindings>, engines: Engines, path: '/api/chat' |
   const request = await readModelRequest(c.env.incoming)
   const { upstream } = engines
   if (!upstream) return answerDemo(c, engines, path, request)
+  mustBeLocal(upstream, request)
   await upstream.forward({ method: 'POST', path, body: writeBody(request) }, c.env.outgoing)
   return RESPONSE_ALREADY_SENT
 }

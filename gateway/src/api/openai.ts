@@ -7,7 +7,7 @@ import { streamSSE } from 'hono/streaming'
 import { demoModel } from '#engines/demo.ts'
 import type { Engines } from '#engines/engine.ts'
 import { Failure } from '../failure.ts'
-import { readModelRequest, writeBody, type ModelRequest } from './body.ts'
+import { mustBeLocal, readModelRequest, writeBody, type ModelRequest } from './body.ts'
 import { asFailure, openAiError } from './envelope.ts'
 import { readMessages } from './messages.ts'
 import { collect, names, type ApiDeps } from './ollama.ts'
@@ -21,6 +21,7 @@ export function createOpenAiApi({ engines, log }: ApiDeps): Hono<Bindings> {
     const request = await readModelRequest(c.env.incoming)
     const { upstream } = engines
     if (!upstream) return answerDemo(c, engines, request)
+    mustBeLocal(upstream, request)
     await upstream.forward(
       { method: 'POST', path: '/v1/chat/completions', body: writeBody(named(request)) },
       c.env.outgoing,

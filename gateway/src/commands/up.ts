@@ -82,19 +82,16 @@ function checklist({ overlay, engines, network }: Gateway): string {
   const { chat, transcription } = engines.states
   const lines =
     overlay instanceof Error
-      ? [entry(false, 'WireGuard', overlay.message), hint(overlay.remedy)]
+      ? [entry(overlay.code === 'loopback' ? '·' : '✘', 'WireGuard', overlay.message), hint(overlay.remedy)]
       : [
           entry(
-            true,
+            '✔',
             'WireGuard',
             `${network.interface} (${overlay.implementation}), UDP port ${network.listenPort}`,
           ),
         ]
-  lines.push(entry(chat.kind !== 'demo' && chat.ready, 'Ollama', describe(chat)), hint(chat.remedy))
-  lines.push(
-    entry(transcription.kind !== 'demo' && transcription.ready, 'Whisper', describe(transcription)),
-    hint(transcription.remedy),
-  )
+  lines.push(entry(mark(chat), 'Ollama', describe(chat)), hint(chat.remedy))
+  lines.push(entry(mark(transcription), 'Whisper', describe(transcription)), hint(transcription.remedy))
   return lines.filter(Boolean).join('\n')
 }
 
@@ -105,8 +102,12 @@ function describe(state: Gateway['engines']['states']['chat']): string {
   return `ready (${state.kind}${models})`
 }
 
-function entry(ok: boolean, name: string, text: string): string {
-  return `${ok ? '✔' : '✘'} ${name.padEnd(9)} ${text}`
+function mark({ kind, ready }: Gateway['engines']['states']['chat']): string {
+  return kind !== 'demo' && ready ? '✔' : '✘'
+}
+
+function entry(sign: string, name: string, text: string): string {
+  return `${sign} ${name.padEnd(9)} ${text}`
 }
 
 function hint(remedy: string | undefined): string {

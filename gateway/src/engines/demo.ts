@@ -12,8 +12,8 @@ export const demoChat: ChatEngine = {
   async *chat({ messages }, signal) {
     const asked = messages.findLast(({ role }) => role === 'user')?.content ?? ''
     const answer =
-      `[Demo] No Ollama is connected to this gateway, so no model thinks here. You said: “${asked.slice(0, 500)}”. ` +
-      'Install Ollama on the machine of the gateway, pull a model, and the next answer is real.'
+      `[Demo] No Ollama model is connected to this gateway, so nothing thinks here. You said: “${asked.slice(0, 500)}”. ` +
+      'On the gateway’s machine, install Ollama and run “ollama pull llama3.2”: the next answer is real.'
     for (const word of answer.match(/\S+\s*/g) ?? []) {
       signal.throwIfAborted()
       yield word

@@ -46,10 +46,10 @@ describe('the engines of a gateway', () => {
     for (const kind of ['ollama', 'demo', 'ollama'] as const) {
       const served =
         kind === 'ollama' ? await serveOllama(undefined, { port: Number(new URL(url).port) }) : undefined
-      await expect.poll(() => engines.chat.kind).toBe(kind)
+      await expect.poll(() => engines.chat.kind, { timeout: 10_000 }).toBe(kind)
       await served?.close()
     }
-    await expect.poll(() => engines.chat.kind).toBe('demo')
+    await expect.poll(() => engines.chat.kind, { timeout: 10_000 }).toBe('demo')
     expect(seen).toEqual(['ollama', 'demo', 'ollama', 'demo'])
   })
 
@@ -58,7 +58,7 @@ describe('the engines of a gateway', () => {
     const engines = await look({ ollama: await deadUrl(), whisper: first.url })
     expect(engines.transcriber.kind).toBe('whisper.cpp')
     await first.close()
-    await expect.poll(() => engines.transcriber.kind).toBe('demo')
+    await expect.poll(() => engines.transcriber.kind, { timeout: 10_000 }).toBe('demo')
     const second = await serve(
       ({ response, route }) =>
         route.endsWith('/v1/models')
@@ -67,7 +67,7 @@ describe('the engines of a gateway', () => {
       first.port,
     )
     closers.push(second.close)
-    await expect.poll(() => engines.transcriber.kind).toBe('openai')
+    await expect.poll(() => engines.transcriber.kind, { timeout: 10_000 }).toBe('openai')
   })
 
   it('say that Ollama has no model, and let the demo answer until it has', async () => {
@@ -81,7 +81,7 @@ describe('the engines of a gateway', () => {
       remedy: 'ollama pull llama3.2',
     })
     ollama.list([{ name: 'tiny:latest' }])
-    await expect.poll(() => engines.chat.kind).toBe('ollama')
+    await expect.poll(() => engines.chat.kind, { timeout: 10_000 }).toBe('ollama')
   })
 
   it('say that another program is where Ollama should be', async () => {
@@ -104,9 +104,9 @@ describe('the engines of a gateway', () => {
       stop()
     })
     ollama.list([{ name: 'one' }])
-    await expect.poll(() => told.length).toBe(1)
+    await expect.poll(() => told.length, { timeout: 10_000 }).toBe(1)
     ollama.list([{ name: 'one' }, { name: 'two' }])
-    await expect.poll(() => told.at(-1)?.chat.models).toEqual(['one', 'two'])
+    await expect.poll(() => told.at(-1)?.chat.models, { timeout: 10_000 }).toEqual(['one', 'two'])
     expect(toldOnce.map(({ chat }) => chat.models)).toEqual([['one']])
   })
 })

@@ -72,6 +72,10 @@ export async function createEngines(options: EngineOptions): Promise<Engines> {
   }
 }
 
+const installOllama = 'Install Ollama (https://ollama.com/download), then: ollama pull llama3.2'
+const freePort =
+  'Stop the program that has Ollama’s port, or start the gateway with: npm start -- --ollama URL'
+
 interface Seeker {
   readonly now: { readonly state: EngineState }
   look(signal: AbortSignal): Promise<void>
@@ -86,16 +90,10 @@ interface FoundChat {
 
 function ollamaSeeker(url: string): Seeker & { readonly now: FoundChat } {
   const ollama = createOllama(url)
-  const missing = (problem: string): FoundChat => ({
+  const missing = (problem: string, remedy = installOllama): FoundChat => ({
     engine: demoChat,
     upstream: undefined,
-    state: {
-      kind: 'demo',
-      ready: true,
-      models: [],
-      problem,
-      remedy: 'Install Ollama (https://ollama.com/download), then: ollama pull llama3.2',
-    },
+    state: { kind: 'demo', ready: true, models: [], problem, remedy },
   })
   let now = missing('No Ollama answers.')
   const slow = patience()
@@ -115,7 +113,8 @@ function ollamaSeeker(url: string): Seeker & { readonly now: FoundChat } {
         slow.answered()
       } catch (error) {
         if (slow.bears(error)) return
-        now = missing(error instanceof Failure ? error.message : 'No Ollama answers.')
+        if (!(error instanceof Failure)) now = missing('No Ollama answers.')
+        else now = missing(error.message, error.code === 'bad_upstream' ? freePort : installOllama)
       }
     },
     close: () => ollama.close(),
@@ -164,7 +163,7 @@ function whisperSeeker(
   }
 }
 
-/** A machine at full load answers late: an engine is gone when it says so, or after three late answers. */
+/** A machine at full load answers late, or that it is busy: an engine is gone after three such answers. */
 function patience() {
   let late = Infinity
   return {
@@ -172,7 +171,8 @@ function patience() {
       late = 0
     },
     bears(error: unknown): boolean {
-      late += error instanceof Error && error.name === 'TimeoutError' ? 1 : Infinity
+      const busy = error instanceof Failure && error.code === 'unavailable'
+      late += busy || (error instanceof Error && error.name === 'TimeoutError') ? 1 : Infinity
       return late < 3
     },
   }

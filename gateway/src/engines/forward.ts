@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import type { Dispatcher, Pool } from 'undici'
 import { Failure } from '../failure.ts'
 import type { ForwardWish } from './engine.ts'
+import { streamEnd, type StreamEnd } from './stream-end.ts'
 
 /** @param base path in front of each request's */
 export function forwarder(pool: Pool, base: string) {
@@ -44,6 +45,8 @@ function pipe(
       else response.once('close', leave)
     },
     onResponseStart(controller: Controller, status: number, headers: IncomingHttpHeaders) {
+      // An interim answer, such as 103: the real one follows.
+      if (status < 200) return
       stream = status === 200 ? streamEnd(headers['content-type'] ?? '') : undefined
       response.writeHead(status, passed(headers))
       response.on('drain', () => controller.resume())
@@ -54,14 +57,14 @@ function pipe(
     },
     onResponseEnd() {
       // Ollama swallows an error in the middle of a /v1 stream: it just ends (ChatWriter.Write).
-      if (stream && !stream.seen()) response.write(stream.broken)
+      if (stream && !stream.whole()) response.write(stream.broken())
       end()
     },
     onResponseError(_controller: Controller, error: Error) {
       if (left) settle()
       else if (!response.headersSent) fail(new Failure('unavailable', 'The engine does not answer.', error))
       else if (stream) {
-        response.write(stream.broken)
+        if (!stream.whole()) response.write(stream.broken())
         end()
       } else {
         // A body with a length, cut: the client must see that it is not whole.
@@ -69,43 +72,6 @@ function pipe(
         settle()
       }
     },
-  }
-}
-
-interface StreamEnd {
-  see(chunk: Buffer): void
-  seen(): boolean
-  /** What tells the client, in the stream's own form, that the answer is not whole. */
-  readonly broken: string
-}
-
-const brokenMessage = 'The engine broke off before its answer was whole.'
-
-/** Watches a stream for the mark of its proper end. Inside JSON strings quotes and newlines are escaped, so the mark can't come from a model. */
-function streamEnd(contentType: string): StreamEnd | undefined {
-  if (contentType.startsWith('application/x-ndjson'))
-    return watch(['"done":true', '"error":'], `${JSON.stringify({ error: brokenMessage })}\n`)
-  if (contentType.startsWith('text/event-stream')) {
-    const error = { message: brokenMessage, type: 'api_error', param: null, code: null }
-    return watch(['data: [DONE]', 'data: {"error"'], `data: ${JSON.stringify({ error })}\n\n`)
-  }
-  return undefined
-}
-
-function watch(marks: readonly string[], broken: string): StreamEnd {
-  const longest = Math.max(...marks.map((mark) => mark.length))
-  let tail = Buffer.alloc(0)
-  let seen = false
-  return {
-    see(chunk) {
-      if (seen) return
-      // A mark may be cut in two by a chunk's border.
-      const border = tail.length > 0 ? Buffer.concat([tail, chunk.subarray(0, longest)]) : chunk
-      seen = marks.some((mark) => chunk.includes(mark) || border.includes(mark))
-      tail = Buffer.concat([tail, chunk.subarray(-longest)]).subarray(-longest)
-    },
-    seen: () => seen,
-    broken,
   }
 }
 

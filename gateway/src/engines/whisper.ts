@@ -17,6 +17,8 @@ export interface Whisper extends Transcriber {
 /** A minute of speech on a slow CPU; one request runs after another there. */
 const answerMs = 5 * 60_000
 const transcript = z.object({ text: z.string() })
+/** What whisper.cpp writes for silence (VocaHQ/vocalinux#222). */
+const blank = /\[BLANK_AUDIO\]/gi
 
 /**
  * Asks a server what it is. whisper.cpp's has `POST /inference`, which answers 400 to a request without a
@@ -93,12 +95,15 @@ async function post(
   const answer = await pool.request({ method: 'POST', path, body: form, signal }).catch((error: unknown) => {
     throw signal.aborted ? error : new Failure('unavailable', 'Whisper does not answer.', error)
   })
-  const text = await answer.body.text()
+  const text = await answer.body.text().catch((error: unknown) => {
+    throw signal.aborted ? error : new Failure('bad_upstream', 'Whisper broke off its transcript.', error)
+  })
+  if (answer.statusCode === 503) throw new Failure('unavailable', 'Whisper is loading its model.')
   if (answer.statusCode !== 200)
     throw new Failure('bad_upstream', `Whisper refused the recording with status ${answer.statusCode}.`, text)
   const read = transcript.safeParse(parse(text))
   if (!read.success) throw new Failure('bad_upstream', 'Whisper sent something that is no transcript.', text)
-  return read.data.text.replaceAll(/\s+/g, ' ').trim()
+  return read.data.text.replaceAll(blank, '').replaceAll(/\s+/g, ' ').trim()
 }
 
 async function models(pool: Pool, base: string, signal: AbortSignal): Promise<string[]> {

@@ -4,6 +4,7 @@ import type { Content, Item } from '#protocol/events.ts'
 
 export interface Conversation {
   readonly last: Item | undefined
+  has(id: string): boolean
   /** Puts an item at the end; returns the id of the one before it. */
   add(item: Item): string | null
   /** Puts a newer state of an item in its place. */
@@ -18,6 +19,7 @@ export function createConversation(): Conversation {
     get last() {
       return items.at(-1)
     },
+    has: (id) => items.some((item) => item.id === id),
     add(item) {
       const before = items.at(-1)?.id ?? null
       items.push(item)

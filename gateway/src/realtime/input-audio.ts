@@ -4,7 +4,10 @@ import { inputSampleRate, type AudioFrame } from '#protocol/frame.ts'
 export interface InputAudio {
   /** Milliseconds held. */
   readonly milliseconds: number
-  /** Takes a frame, or says in one sentence why not; what was held stays. */
+  /**
+   * Takes a frame, or says in one sentence why not; what was held stays. Said once: fifty frames come each
+   * second, and those that follow a lost one are dropped without a word until the next turn.
+   */
   append(frame: AudioFrame): { readonly code: string; readonly message: string } | undefined
   /** All samples, and begins anew. */
   take(): Int16Array
@@ -17,15 +20,19 @@ const maxSamples = 120 * inputSampleRate
 export function createInputAudio(): InputAudio {
   let frames: Int16Array[] = []
   let samples = 0
+  let faulty = false
   const clear = (): void => {
     frames = []
     samples = 0
+    faulty = false
   }
   return {
     get milliseconds() {
       return (samples * 1000) / inputSampleRate
     },
     append(frame) {
+      if (faulty) return undefined
+      faulty = true
       if (frame.offset !== samples)
         return {
           code: 'input_audio_gap',
@@ -36,6 +43,7 @@ export function createInputAudio(): InputAudio {
           code: 'input_audio_buffer_full',
           message: `A turn holds at most ${maxSamples / inputSampleRate} seconds. Commit it, or clear it.`,
         }
+      faulty = false
       frames.push(frame.samples)
       samples += frame.samples.length
       return undefined

@@ -40,8 +40,11 @@ export function openSession({ socket, caller, engines, log }: SessionDeps): void
   const ended = new AbortController()
   const send = (event: ServerEventBody): void => {
     if (socket.readyState !== socket.OPEN) return
-    if (socket.bufferedAmount > maxUnsentBytes) socket.close(1013, 'The client does not read.')
-    else socket.send(JSON.stringify({ event_id: newId('event'), ...event }))
+    if (socket.bufferedAmount <= maxUnsentBytes)
+      return socket.send(JSON.stringify({ event_id: newId('event'), ...event }))
+    socket.close(1013, 'The client does not read.')
+    // The closing waits behind all that is unread, and nobody reads what would still be made.
+    ended.abort()
   }
   const refuse = (code: string, message: string, event?: { readonly event_id?: string | undefined }): void =>
     send({
@@ -92,6 +95,8 @@ export function openSession({ socket, caller, engines, log }: SessionDeps): void
     void engines.chat.warm(model())
   }
   const create = (event: Extract<ClientEvent, { type: 'conversation.item.create' }>): void => {
+    if (event.item.id !== undefined && conversation.has(event.item.id))
+      return refuse('item_exists', `item.id: there is an item “${event.item.id}” already.`, event)
     const item: Item = { ...event.item, id: event.item.id ?? newId('item'), status: 'completed' }
     const before = conversation.add(item)
     send({ type: 'conversation.item.added', item, previous_item_id: before })
@@ -103,6 +108,14 @@ export function openSession({ socket, caller, engines, log }: SessionDeps): void
       return refuse(
         'input_audio_buffer_commit_empty',
         `A turn of speech has at least ${minCommitMs} ms of sound.`,
+        event,
+      )
+    }
+    if (transcription.full) {
+      input.clear()
+      return refuse(
+        'transcription_busy',
+        'Earlier recordings still wait for their words, so this one was dropped. Wait, then say it again.',
         event,
       )
     }

@@ -17,21 +17,35 @@ export interface TranscriptionDeps {
 }
 
 export interface Transcription {
+  /** Whether as many recordings wait for their words as may. */
+  readonly full: boolean
   /** Adds the recording to the conversation and sends its words when they are known. */
   begin(samples: Int16Array): void
   /** Resolves when every recording so far has its words, or has failed. */
   settled(): Promise<void>
 }
 
+/** Recordings of up to 3.8 MB each, while Whisper serves one after another. */
+const maxWaiting = 4
+
 export function createTranscription(deps: TranscriptionDeps): Transcription {
   let turn: Promise<void> = Promise.resolve()
+  let waiting = 0
   return {
+    get full() {
+      return waiting >= maxWaiting
+    },
     begin(samples) {
       const item: Item = spoken(newId('item'), null, 'in_progress')
       const before = deps.conversation.add(item)
       deps.send({ type: 'input_audio_buffer.committed', item_id: item.id, previous_item_id: before })
       deps.send({ type: 'conversation.item.added', item, previous_item_id: before })
-      turn = turn.then(() => transcribe(deps, item.id, before, samples))
+      waiting += 1
+      turn = turn
+        .then(() => transcribe(deps, item.id, before, samples))
+        .finally(() => {
+          waiting -= 1
+        })
     },
     settled: () => turn,
   }
@@ -61,13 +75,15 @@ async function transcribe(
     log.error({ err: error }, 'a recording could not be transcribed')
     const failure =
       error instanceof Failure ? error : new Failure('internal', 'The recording could not be transcribed.')
-    conversation.replace(spoken(id, null, 'incomplete'))
+    const item = spoken(id, null, 'incomplete')
+    conversation.replace(item)
     send({
       type: 'conversation.item.input_audio_transcription.failed',
       item_id: id,
       content_index: 0,
       error: { code: failure.code, message: failure.message },
     })
+    send({ type: 'conversation.item.done', item, previous_item_id: before })
   }
 }
 
