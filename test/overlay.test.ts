@@ -32,7 +32,7 @@ describe('a hub, a device and a neighbour', () => {
       '--ollama',
       ollama.url,
     )
-    closers.push(gateway.stop)
+    closers.push(() => gateway.stop())
     port = new URL(gateway.origins[0] ?? '').port
     deviceInterface = await joinOverlay(lab.device, folder.path, gateway.firstDevice?.config ?? '')
   })
@@ -40,6 +40,9 @@ describe('a hub, a device and a neighbour', () => {
     for (const close of closers.toReversed()) await close()
   })
 
+  // Not `wg show interfaces`, which sees those of every network namespace.
+  const hubInterface = async () =>
+    (await lab.hub.run('ls', '/sys/class/net')).stdout.split(/\s+/).find((name) => name.startsWith('sotto'))
   const curl = (...args: string[]) =>
     lab.device.run(
       'curl',
@@ -142,8 +145,7 @@ describe('a hub, a device and a neighbour', () => {
   })
 
   it('puts an interface right that was changed by hand, or taken away', async () => {
-    const { stdout: name } = await lab.hub.run('wg', 'show', 'interfaces')
-    const hub = name.split(/\s+/).find((one) => one.startsWith('sotto')) ?? ''
+    const hub = (await hubInterface()) ?? ''
     const { stdout: key } = await lab.hub.run('wg', 'show', hub, 'peers')
     await lab.hub.run('wg', 'set', hub, 'peer', key.trim(), 'remove')
     await expect
@@ -156,6 +158,20 @@ describe('a hub, a device and a neighbour', () => {
     await expect
       .poll(async () => (await curl(`${gateway.origins[0]}/healthz`)).stdout, {
         timeout: 30_000,
+        interval: 500,
+      })
+      .toBe('ok')
+  })
+
+  it('keeps a device that has no other news, when the gateway is started again', async () => {
+    const { state } = gateway
+    await gateway.stop()
+    expect(await hubInterface()).toBeUndefined()
+    gateway = await startGateway(lab.hub, state, '--port', port)
+    expect(gateway.firstDevice).toBeUndefined()
+    await expect
+      .poll(async () => (await curl(`${gateway.origins[0]}/healthz`)).stdout, {
+        timeout: 40_000,
         interval: 500,
       })
       .toBe('ok')
