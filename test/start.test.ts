@@ -2,10 +2,12 @@
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { makeAuthority } from '@sotto/certs/authority.ts'
+import { execa } from 'execa'
 import { WebSocket } from 'ws'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { sotto, startGateway, startStandIn, temporaryDirectory } from './lab/gateway.ts'
-import { createLab } from './lab/lab.ts'
+import { createLab, type Host } from './lab/lab.ts'
 
 let directory: string
 const closers: (() => Promise<unknown>)[] = []
@@ -33,6 +35,12 @@ async function start(...options: string[]) {
   )
   closers.push(gateway.stop)
   return gateway
+}
+
+/** Programs of a folder before those of the system. */
+function withPath(host: Host, folder: string): Host['start'] {
+  return (file, args, options) =>
+    host.start(file, args, { ...options, env: { PATH: `${folder}:${process.env.PATH}` } })
 }
 
 const failing = async (...options: string[]): Promise<string> => {
@@ -92,6 +100,25 @@ describe('sotto up', () => {
   })
 })
 
+describe('sotto cert', () => {
+  it('shows the CA that the gateway has, and issues for the overlay alone', async () => {
+    const gateway = await start()
+    const at = ['--state', gateway.state]
+    expect(JSON.parse((await sotto('cert', 'show', '--json', ...at)).stdout).fingerprint).toBe(
+      gateway.fingerprint,
+    )
+    expect((await sotto('cert', 'issue', 'nas.sotto.internal', '--out', directory, ...at)).exitCode).toBe(0)
+    const root = join(gateway.state, 'certs', 'root.crt')
+    const issued = join(directory, 'nas.sotto.internal.crt')
+    expect(
+      (await execa`openssl verify -x509_strict -CAfile ${root} -untrusted ${issued} ${issued}`).stdout,
+    ).toContain('OK')
+    const refused = await sotto('cert', 'issue', 'bank.example', '--out', directory, ...at)
+    expect([refused.exitCode, refused.stdout]).toEqual([1, ''])
+    expect(refused.stderr).toMatch(/may not sign for bank\.example[\s\S]*→/)
+  })
+})
+
 describe('what is wrong is said, with what helps', () => {
   it('a taken port', async () => {
     const other = createServer().listen(0, '127.0.0.1')
@@ -125,6 +152,22 @@ describe('what is wrong is said, with what helps', () => {
     expect(await failing()).toMatch(/hub's private key[\s\S]*is missing[\s\S]*backup/)
   })
 
+  it('a CA that has expired, and one that is not ours', async () => {
+    const gateway = await start()
+    await gateway.stop()
+    const certs = join(gateway.state, 'certs')
+    const years = 365 * 86_400_000
+    await rm(certs, { recursive: true })
+    const permitted = { dns: ['sotto.internal'], ip: ['10.77.0.0/24'] }
+    await makeAuthority(certs, { name: 'Old', permitted, now: new Date(Date.now() - 6 * years) })
+    expect(await failing()).toMatch(/intermediate[\s\S]*clock/)
+    const foreign =
+      await execa`openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout - -days 2 -subj /CN=Any`
+    for (const file of ['root.crt', 'intermediate.crt', 'intermediate.key'])
+      await writeFile(join(certs, file), foreign.stdout)
+    expect(await failing()).toMatch(/CA in .*certs[\s\S]*backup/)
+  })
+
   it('a database that is no database', async () => {
     const gateway = await start()
     await gateway.stop()
@@ -150,14 +193,33 @@ describe('what is wrong is said, with what helps', () => {
     const started = await startGateway(lab.hub, join(directory, 'state'), '--endpoint', '192.0.2.1')
     await started.stop()
     // Its interface's name is taken by something else meanwhile.
-    await lab.hub.run('ip', 'link', 'add', 'sotto0', 'type', 'bridge')
+    const { name } = JSON.parse((await sotto('status', '--json', '--state', started.state)).stdout).interface
+    await lab.hub.run('ip', 'link', 'add', name, 'type', 'bridge')
     const gateway = await startGateway(lab.hub, join(directory, 'state'))
     closers.push(gateway.stop)
     expect(gateway.overlay).toMatchObject({
-      problem: expect.stringContaining('sotto0 exists'),
-      remedy: expect.stringContaining('ip link delete sotto0'),
+      problem: expect.stringContaining(`${name} exists`),
+      remedy: expect.stringContaining(`ip link delete ${name}`),
     })
     expect(gateway.origins[0]).toMatch(/^https:\/\/127\.0\.0\.1:/)
+  })
+
+  it('`wg` that fails: it says what failed, and serves on loopback alone', async () => {
+    const lab = await createLab()
+    closers.push(lab.close)
+    const tools = join(directory, 'tools')
+    await mkdir(tools)
+    await writeFile(
+      join(tools, 'wg'),
+      '#!/bin/sh\necho "Unable to modify interface: Operation not supported" >&2\nexit 1\n',
+      { mode: 0o755 },
+    )
+    const hub = { ...lab.hub, start: withPath(lab.hub, tools) }
+    const gateway = await startGateway(hub, join(directory, 'state'), '--endpoint', '192.0.2.1')
+    closers.push(gateway.stop)
+    expect(gateway.overlay).toMatchObject({ problem: expect.stringContaining('Operation not supported') })
+    expect(gateway.origins[0]).toMatch(/^https:\/\/127\.0\.0\.1:/)
+    expect(gateway.firstDevice).toBeUndefined()
   })
 
   it('a page of another origin that opens the socket, and a frame that is too large: the gateway goes on', async () => {

@@ -1,212 +1,169 @@
-import 'reflect-metadata'
-import { execFile } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
-import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
-import { createServer, request } from 'node:https'
-import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
+import { chmod, copyFile, mkdir, readFile, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
-import * as x509 from '@peculiar/x509'
 import { generate } from 'selfsigned'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import {
-  exportKey,
-  keyAlgorithm,
-  loadAuthority,
-  loadOrMakeAuthority,
-  makePair,
-  permittedBy,
-  type Authority,
-} from './authority.ts'
-import { ensureLeaf, issueLeaf } from './leaf.ts'
+import { describe, expect, it } from 'vitest'
+import { loadAuthority, loadOrMakeAuthority, makeAuthority } from './authority.ts'
+import { keyPem, makeKeyPair } from './key-pair.ts'
+import { home, inDays, openssl, scratchDirectory } from './scratch.fixture.ts'
 
-const wanted = {
-  name: 'Sotto CA of home',
-  permitted: { dns: ['sotto.internal'], ip: ['10.77.0.0/24', '127.0.0.1/32', 'fd12:3456:789a::/64'] },
-}
-const dayMs = 86_400_000
-const run = promisify(execFile)
-let directory: string
-
-beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'sotto-ca-'))
-})
-afterEach(() => rm(directory, { recursive: true }))
-
-const make = async (): Promise<Authority> => (await loadOrMakeAuthority(directory, wanted)).authority
-const days = (count: number): Date => new Date(Date.now() + count * dayMs)
+const directory = scratchDirectory()
+const at = (file: string): string => join(directory(), file)
+const modeOf = async (path: string): Promise<number> => (await stat(path)).mode & 0o777
 
 describe('a new CA', () => {
-  it('is made once, and is for its owner alone', async () => {
-    expect((await loadOrMakeAuthority(directory, wanted)).made).toBe(true)
-    const again = await loadOrMakeAuthority(directory, wanted)
-    expect(again).toMatchObject({ made: false, authority: { name: 'Sotto CA of home' } })
-    for (const file of await readdir(directory))
-      expect((await stat(join(directory, file))).mode & 0o777, file).toBe(0o600)
+  it('is made once', async () => {
+    const first = await loadOrMakeAuthority(directory(), home)
+    const again = await loadOrMakeAuthority(directory(), home)
+    expect([first.made, again.made]).toEqual([true, false])
+    expect(again.authority.fingerprint).toBe(first.authority.fingerprint)
   })
 
-  it('says what it may sign for, and its fingerprint is the one that openssl prints', async () => {
-    const authority = await make()
-    expect(permittedBy(authority)).toEqual(wanted.permitted)
-    const { stdout } = await run('openssl', [
-      'x509',
-      '-in',
-      join(directory, 'root.crt'),
-      '-noout',
-      '-fingerprint',
-      '-sha256',
-    ])
-    expect(stdout.trim()).toBe(`sha256 Fingerprint=${authority.fingerprint}`)
+  it('is for its owner alone, in a directory that was open to others', async () => {
+    await chmod(directory(), 0o755)
+    await makeAuthority(directory(), home)
+    expect(await modeOf(directory())).toBe(0o700)
+    for (const file of await readdir(directory())) expect(await modeOf(at(file)), file).toBe(0o600)
+  })
+
+  it('is never made over one that is there, nor over a part of one', async () => {
+    await writeFile(at('root.key'), 'precious')
+    await expect(makeAuthority(directory(), home)).rejects.toMatchObject({
+      code: 'taken',
+      message: expect.stringContaining('root.key'),
+    })
+    expect(await readFile(at('root.key'), 'utf8')).toBe('precious')
+  })
+
+  it('says what it may sign for, with ranges as networks', async () => {
+    const permitted = { dns: ['Sotto.internal'], ip: ['10.77.0.9/24', 'fd12::9/64'] }
+    const authority = await makeAuthority(directory(), { name: 'Sotto CA of home', permitted })
+    expect(authority.permitted).toEqual({ dns: ['sotto.internal'], ip: ['10.77.0.0/24', 'fd12::/64'] })
+  })
+
+  it('says whose it is, in 64 characters at most', async () => {
+    const name = `Sotto CA of ${'h'.repeat(64)}`
+    const authority = await makeAuthority(directory(), { ...home, name })
+    expect(authority.name).toBe(name.slice(0, 50))
+    const { subject } = new X509Certificate(authority.intermediateCertificate)
+    expect(subject).toBe(`CN=${name.slice(0, 50)}\\, issuing`)
+  })
+
+  it('has the fingerprint that openssl prints', async () => {
+    const { fingerprint } = await makeAuthority(directory(), home)
+    const { stdout } = await openssl('x509', '-in', at('root.crt'), '-noout', '-fingerprint', '-sha256')
+    expect(stdout.trim()).toBe(`sha256 Fingerprint=${fingerprint}`)
+  })
+
+  it('holds on P-256 for ten years and five, constrained in both certificates', async () => {
+    const { rootNotAfter, intermediateNotAfter } = await makeAuthority(directory(), home)
+    expect(rootNotAfter > inDays(3_649) && rootNotAfter < inDays(3_651)).toBe(true)
+    expect(intermediateNotAfter > inDays(1_824) && intermediateNotAfter < inDays(1_826)).toBe(true)
+    for (const file of ['root.crt', 'intermediate.crt']) {
+      const { stdout } = await openssl('x509', '-in', at(file), '-noout', '-text')
+      expect(stdout).toMatch(
+        /Name Constraints: critical\s+Permitted:\s+DNS:sotto\.internal\s+IP:10\.77\.0\.0/,
+      )
+      for (const said of ['prime256v1', 'Subject Key Identifier', 'Authority Key Identifier'])
+        expect(stdout, file).toContain(said)
+    }
   })
 })
 
-describe('a leaf', () => {
-  const verify = () =>
-    run('openssl', [
-      'verify',
-      '-x509_strict',
-      '-CAfile',
-      join(directory, 'root.crt'),
-      '-untrusted',
-      join(directory, 'intermediate.crt'),
-      join(directory, 'leaf.crt'),
-    ])
-
-  it('within the constraints is accepted by openssl at its strictest', async () => {
-    await ensureLeaf(await make(), directory, {
-      names: ['10.77.0.1', 'fd12:3456:789a::1', 'sotto.internal', 'a.sotto.internal'],
-    })
-    expect((await verify()).stdout).toContain('leaf.crt: OK')
-  })
-
-  for (const name of [
-    '10.78.0.1',
-    'fd12:3456:789b::1',
-    'example.com',
-    'sotto.internal.example.com',
-    '127.0.0.2',
-  ])
-    it(`for ${name} is refused by us, with what is permitted`, async () => {
-      const authority = await make()
-      await expect(issueLeaf(authority, { names: [name] })).rejects.toMatchObject({
-        code: 'not_permitted',
-        message: expect.stringContaining('10.77.0.0/24'),
-      })
-    })
-
-  for (const [type, value] of [
-    ['ip', '10.78.0.1'],
-    ['ip', 'fd12:3456:789b::1'],
-    ['dns', 'example.com'],
-  ] as const)
-    it(`for ${value}, signed all the same with a stolen key, is refused by openssl`, async () => {
-      const authority = await make()
-      const pair = await makePair()
-      const forged = await x509.X509CertificateGenerator.create({
-        serialNumber: '01',
-        issuer: authority.issuer.certificate.subjectName.toJSON(),
-        notBefore: days(-1),
-        notAfter: days(1),
-        publicKey: pair.publicKey,
-        signingKey: authority.issuer.key,
-        signingAlgorithm: keyAlgorithm,
-        extensions: [
-          new x509.SubjectAlternativeNameExtension([{ type, value }], true),
-          await x509.SubjectKeyIdentifierExtension.create(pair.publicKey),
-          await x509.AuthorityKeyIdentifierExtension.create(authority.issuer.certificate.publicKey),
-        ],
-      })
-      await writeFile(join(directory, 'leaf.crt'), forged.toString('pem'))
-      await expect(verify()).rejects.toMatchObject({
-        stderr: expect.stringContaining('permitted subtree violation'),
-      })
-    })
-
-  it('serves a client that trusts the root alone', async () => {
-    const authority = await make()
-    const leaf = await issueLeaf(authority, { names: ['127.0.0.1'] })
-    const server = createServer(leaf, (_request, response) => response.end('hello')).listen(0, '127.0.0.1')
-    await new Promise((settle) => server.once('listening', settle))
-    const { port } = server.address() as AddressInfo
-    const status = await new Promise((settle, fail) => {
-      request({ host: '127.0.0.1', port, ca: authority.rootCertificate }, (answer) =>
-        settle(answer.statusCode),
-      )
-        .on('error', fail)
-        .end()
-    })
-    server.close()
-    expect(status).toBe(200)
-  })
-
-  it('is kept until two thirds of its life, and renewed after', async () => {
-    const authority = await make()
-    const names = ['10.77.0.1']
-    const first = await ensureLeaf(authority, directory, { names })
-    expect((await ensureLeaf(authority, directory, { names, now: days(59) })).cert).toBe(first.cert)
-    const renewed = await ensureLeaf(authority, directory, { names, now: days(61) })
-    expect(renewed.cert).not.toBe(first.cert)
-    expect(new X509Certificate(renewed.cert).validTo).not.toBe(new X509Certificate(first.cert).validTo)
-  })
-
-  it('is issued anew for another name, after damage, and when its key is another’s', async () => {
-    const authority = await make()
-    const first = await ensureLeaf(authority, directory, { names: ['10.77.0.1'] })
-    const named = await ensureLeaf(authority, directory, { names: ['10.77.0.1', 'sotto.internal'] })
-    expect(named.cert).not.toBe(first.cert)
-    await writeFile(join(directory, 'leaf.crt'), 'half a certif')
-    const mended = await ensureLeaf(authority, directory, { names: ['10.77.0.1'] })
-    await writeFile(join(directory, 'leaf.key'), await exportKey((await makePair()).privateKey))
-    expect((await ensureLeaf(authority, directory, { names: ['10.77.0.1'] })).cert).not.toBe(mended.cert)
+describe('a CA that can be used', () => {
+  it('needs no root key, which can be put away', async () => {
+    await makeAuthority(directory(), home)
+    await rm(at('root.key'))
+    await expect(loadAuthority(directory())).resolves.toMatchObject({ name: 'Sotto CA of home' })
   })
 })
 
 describe('a CA that can not be used', () => {
   it('is missing', async () => {
-    await expect(loadAuthority(directory)).rejects.toMatchObject({ code: 'missing' })
+    await expect(loadAuthority(directory())).rejects.toMatchObject({ code: 'missing' })
   })
 
-  it('is half written, and is not made over', async () => {
-    await make()
-    await rm(join(directory, 'intermediate.crt'))
-    await expect(loadOrMakeAuthority(directory, wanted)).rejects.toMatchObject({
-      code: 'half_written',
-      message: expect.stringContaining('intermediate.crt'),
-      remedy: expect.stringContaining('backup'),
+  for (const file of ['root.crt', 'intermediate.crt', 'intermediate.key'])
+    it(`is half written without ${file}, and is not made over`, async () => {
+      await makeAuthority(directory(), home)
+      await rm(at(file))
+      await expect(loadOrMakeAuthority(directory(), home)).rejects.toMatchObject({
+        code: 'half_written',
+        message: expect.stringContaining(`${file} missing`),
+        remedy: expect.stringContaining('backup'),
+      })
     })
-  })
+
+  for (const file of ['root.crt', 'root.key', 'intermediate.crt', 'intermediate.key'])
+    it(`is half written where ${file} is cut short`, async () => {
+      await makeAuthority(directory(), home)
+      await truncate(at(file), 120)
+      await expect(loadAuthority(directory())).rejects.toMatchObject({
+        code: 'half_written',
+        message: expect.stringContaining(`${file} is damaged`),
+      })
+    })
 
   it('has expired, or is not yet valid by a wrong clock', async () => {
-    await make()
-    for (const now of [days(1_826), days(-2)])
-      await expect(loadAuthority(directory, now)).rejects.toMatchObject({
+    await makeAuthority(directory(), home)
+    for (const now of [inDays(1_826), inDays(-2)])
+      await expect(loadAuthority(directory(), { now })).rejects.toMatchObject({
         code: 'expired',
         remedy: expect.stringContaining('clock'),
       })
   })
 
-  it('is another’s, that may sign for any name', async () => {
-    await make()
-    const foreign = await generate([{ name: 'commonName', value: 'Any CA' }], {
-      keyType: 'ec',
-      algorithm: 'sha256',
+  for (const keyType of ['ec', 'rsa'] as const)
+    it(`is another’s on ${keyType}, that may sign for any name`, async () => {
+      const { cert, private: key } = await generate([{ name: 'commonName', value: 'Any CA' }], {
+        keyType,
+        algorithm: 'sha256',
+        extensions: [{ name: 'basicConstraints', cA: true, critical: true }],
+      })
+      for (const name of ['root', 'intermediate']) {
+        await writeFile(at(`${name}.crt`), cert)
+        await writeFile(at(`${name}.key`), key)
+      }
+      await expect(loadAuthority(directory())).rejects.toMatchObject({
+        code: 'foreign',
+        message: expect.stringContaining('beyond the overlay'),
+      })
     })
-    await writeFile(join(directory, 'root.crt'), foreign.cert)
-    await writeFile(join(directory, 'intermediate.crt'), foreign.cert)
-    await writeFile(join(directory, 'intermediate.key'), foreign.private)
-    await expect(loadAuthority(directory)).rejects.toMatchObject({ code: 'foreign' })
+
+  for (const open of ['0.0.0.0/0', '::/0'])
+    it(`is one that may sign for all of ${open}`, async () => {
+      const permitted = { ...home.permitted, ip: [open] }
+      await expect(makeAuthority(directory(), { ...home, permitted })).rejects.toMatchObject({
+        code: 'foreign',
+      })
+    })
+
+  for (const file of ['root.key', 'intermediate.key'])
+    it(`has a ${file} that is not its own`, async () => {
+      await makeAuthority(directory(), home)
+      await writeFile(at(file), keyPem((await makeKeyPair()).privateKey))
+      await expect(loadAuthority(directory())).rejects.toMatchObject({
+        code: 'mismatch',
+        message: expect.stringContaining(file),
+      })
+    })
+
+  it('has the root of another CA of the same name', async () => {
+    await mkdir(at('other'))
+    await makeAuthority(directory(), home)
+    await makeAuthority(at('other'), home)
+    for (const file of ['root.crt', 'root.key']) await copyFile(join(at('other'), file), at(file))
+    await expect(loadAuthority(directory())).rejects.toMatchObject({
+      code: 'mismatch',
+      message: expect.stringContaining('did not sign'),
+    })
   })
 
-  it('has a key that is not its own', async () => {
-    await make()
-    await writeFile(join(directory, 'intermediate.key'), await exportKey((await makePair()).privateKey))
-    await expect(loadAuthority(directory)).rejects.toMatchObject({ code: 'mismatch' })
-  })
-
-  it('goes on without its root key, which can be put away', async () => {
-    await make()
-    await rm(join(directory, 'root.key'))
-    await expect(loadAuthority(directory)).resolves.toMatchObject({ name: 'Sotto CA of home' })
+  it('can not be read: a directory stands where its certificate should', async () => {
+    await mkdir(at('root.crt'))
+    await expect(loadAuthority(directory())).rejects.toMatchObject({
+      code: 'inaccessible',
+      message: expect.stringContaining('EISDIR'),
+    })
   })
 })

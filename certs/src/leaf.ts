@@ -1,30 +1,25 @@
 /** Leaf certificates: what the gateway shows. Kept in a directory and renewed before they end. */
+import 'reflect-metadata'
 import { X509Certificate, createPrivateKey } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
-import { isIP } from 'node:net'
 import { join } from 'node:path'
 import * as x509 from '@peculiar/x509'
-import ipaddr from 'ipaddr.js'
-import {
-  AuthorityError,
-  backdateMs,
-  dayMs,
-  exportKey,
-  keyAlgorithm,
-  makePair,
-  pem,
-  permittedBy,
-  serialNumber,
-  writePrivate,
-  type Authority,
-} from './authority.ts'
+import { AuthorityError } from './authority-error.ts'
+import type { Authority } from './authority.ts'
+import { certificatePem, makeCertificate } from './certificate.ts'
+import { keyPem, makeKeyPair } from './key-pair.ts'
+import { isPermitted } from './name-constraints.ts'
+import { readPem, writePem } from './pem-file.ts'
+import { parseSubjectName, type SubjectName } from './subject-name.ts'
 
+/** `cert` and `key` are named as Node's TLS options are. */
 export interface Leaf {
   /** The leaf, then the intermediate; PEM. */
   readonly cert: string
   /** PKCS#8 PEM. */
   readonly key: string
   readonly notAfter: Date
+  /** Two thirds of its life: from then on a new one is due. */
+  readonly renewAt: Date
 }
 
 export interface LeafRequest {
@@ -34,7 +29,7 @@ export interface LeafRequest {
 }
 
 /** Renewed often enough that renewal is never a surprise; Apple takes at most 825 days (support 103769). */
-const lifeDays = 90
+const lifeMs = 90 * 86_400_000
 /** Also catches a laptop that slept through its date. */
 const lookEveryMs = 3_600_000
 
@@ -43,116 +38,143 @@ export async function issueLeaf(
   authority: Authority,
   { names, now = new Date() }: LeafRequest,
 ): Promise<Leaf> {
-  checkNames(authority, names)
-  const pair = await makePair()
-  const notAfter = new Date(Math.min(now.getTime() + lifeDays * dayMs, authority.notAfter.getTime()))
-  const certificate = await x509.X509CertificateGenerator.create({
-    serialNumber: serialNumber(),
-    // The names alone say whose it is; an empty subject makes their extension critical (RFC 5280 §4.2.1.6).
-    issuer: authority.issuer.certificate.subjectName.toJSON(),
-    notBefore: new Date(now.getTime() - backdateMs),
-    notAfter,
+  const subjects = permittedSubjects(authority, names)
+  const until = authority.intermediateNotAfter
+  if (until <= now)
+    throw new AuthorityError(
+      'expired',
+      `The CA's intermediate ended on ${until.toISOString()}.`,
+      'Start the gateway again: it says what helps.',
+    )
+  const pair = await makeKeyPair()
+  const certificate = await makeCertificate({
+    issuer: authority.signer,
     publicKey: pair.publicKey,
-    signingKey: authority.issuer.key,
-    signingAlgorithm: keyAlgorithm,
+    validity: { now, lifeMs, until },
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
       new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
-      new x509.SubjectAlternativeNameExtension(
-        names.map((value) => ({ type: isIP(value) ? ('ip' as const) : ('dns' as const), value })),
-        true,
-      ),
-      await x509.SubjectKeyIdentifierExtension.create(pair.publicKey),
-      await x509.AuthorityKeyIdentifierExtension.create(authority.issuer.certificate.publicKey),
+      // Critical, since with no subject the names alone say whose it is (RFC 5280 §4.2.1.6).
+      new x509.SubjectAlternativeNameExtension([...subjects], true),
     ],
   })
-  return {
-    cert: pem(certificate) + authority.intermediateCertificate,
-    key: await exportKey(pair.privateKey),
-    notAfter,
-  }
+  return leafOf(certificatePem(certificate) + authority.intermediateCertificate, keyPem(pair.privateKey))
 }
 
-/** The leaf kept in a directory; a new one where it is missing, damaged, past two thirds of its life, or not for these names. */
+/**
+ * The leaf kept in a directory as `leaf.crt` and `leaf.key`. `issued` tells a new one: where it is missing,
+ * damaged, past two thirds of its life, of another CA, or for other names than these.
+ */
 export async function ensureLeaf(
   authority: Authority,
   directory: string,
-  request: LeafRequest,
-): Promise<Leaf> {
+  { names, now = new Date() }: LeafRequest,
+): Promise<Leaf & { readonly issued: boolean }> {
+  const subjects = permittedSubjects(authority, names)
   const kept = await readLeaf(directory)
-  if (kept && isGood(kept, authority, request)) return kept
-  const leaf = await issueLeaf(authority, request)
+  if (kept && isGood(kept, authority, subjects, now)) return { ...kept, issued: false }
+  const leaf = await issueLeaf(authority, { names, now })
   // The key first: a crash between the two leaves a pair that does not match, and that is issued anew.
-  await writePrivate(join(directory, 'leaf.key'), leaf.key)
-  await writePrivate(join(directory, 'leaf.crt'), leaf.cert)
-  return leaf
+  await writePem(join(directory, 'leaf.key'), leaf.key)
+  await writePem(join(directory, 'leaf.crt'), leaf.cert)
+  return { ...leaf, issued: true }
 }
 
-/** Looks every hour and hands over each new leaf. Returns what ends it. */
-export function keepLeaf(
-  authority: Authority,
-  directory: string,
-  request: LeafRequest,
-  renewed: (leaf: Leaf) => void,
-  failed: (error: unknown) => void,
-): () => void {
-  let known: string | undefined
-  const look = async (): Promise<void> => {
-    const leaf = await ensureLeaf(authority, directory, request)
-    if (known !== undefined && leaf.cert !== known) renewed(leaf)
-    known = leaf.cert
-  }
-  const timer = setInterval(() => void look().catch(failed), lookEveryMs).unref()
-  void look().catch(failed)
-  return () => clearInterval(timer)
-}
-
-function checkNames(authority: Authority, names: readonly string[]): void {
-  const permitted = permittedBy(authority)
-  for (const name of names)
-    if (!isPermitted(name, permitted))
-      throw new AuthorityError(
-        'not_permitted',
-        `This CA may not sign for ${name}: it is constrained to ${[...permitted.dns, ...permitted.ip].join(', ')}.`,
-        'Ask for a name or address of the overlay.',
-      )
-  if (names.length === 0)
-    throw new AuthorityError('not_permitted', 'A leaf needs a name.', 'Name at least one host or address.')
-}
-
-function isPermitted(name: string, { dns, ip }: ReturnType<typeof permittedBy>): boolean {
-  if (!isIP(name))
-    return dns.some((base) => name.toLowerCase() === base || name.toLowerCase().endsWith(`.${base}`))
-  const address = ipaddr.parse(name)
-  return ip.some((range) => {
-    const [network, bits] = ipaddr.parseCIDR(range)
-    return network.kind() === address.kind() && address.match(network, bits)
-  })
-}
-
-async function readLeaf(directory: string): Promise<Leaf | undefined> {
+/** The leaf kept in a directory, in date or not; undefined where there is none, or a damaged one. */
+export async function readLeaf(directory: string): Promise<Leaf | undefined> {
+  const cert = await readPem(join(directory, 'leaf.crt'))
+  const key = await readPem(join(directory, 'leaf.key'))
+  if (cert === undefined || key === undefined) return undefined
   try {
-    const cert = await readFile(join(directory, 'leaf.crt'), 'utf8')
-    const key = await readFile(join(directory, 'leaf.key'), 'utf8')
-    return { cert, key, notAfter: new Date(new X509Certificate(cert).validTo) }
+    return new X509Certificate(cert).checkPrivateKey(createPrivateKey(key)) ? leafOf(cert, key) : undefined
   } catch {
+    // Not PEM: as good as none, and nothing is lost by a new one.
     return undefined
   }
 }
 
-function isGood(leaf: Leaf, authority: Authority, { names, now = new Date() }: LeafRequest): boolean {
+/**
+ * Looks at once and every hour, and hands over each new leaf. A look that fails is told to `failed` and
+ * tried again an hour later. Returns what ends it; nothing is handed over after that.
+ */
+export function keepLeaf(
+  authority: Authority,
+  directory: string,
+  { names }: Pick<LeafRequest, 'names'>,
+  renewed: (leaf: Leaf) => void,
+  failed: (error: unknown) => void,
+): () => void {
+  let known: string | undefined
+  let due = false
+  let stopped = false
+  const look = async (): Promise<void> => {
+    const leaf = await ensureLeaf(authority, directory, { names })
+    if (stopped) return
+    // Also one that another process put there between two looks, and one that could not be handed over.
+    due ||= leaf.issued || (known !== undefined && leaf.cert !== known)
+    known = leaf.cert
+    if (due) renewed(leaf)
+    due = false
+  }
+  const tick = () => void look().catch(failed)
+  const timer = setInterval(tick, lookEveryMs).unref()
+  tick()
+  return () => {
+    stopped = true
+    clearInterval(timer)
+  }
+}
+
+/** Each name once, in its canonical spelling. */
+function permittedSubjects(authority: Authority, names: readonly string[]): readonly SubjectName[] {
+  if (names.length === 0)
+    throw new AuthorityError('not_permitted', 'A leaf needs a name.', 'Name at least one host or address.')
+  const subjects = new Map<string, SubjectName>()
+  for (const name of names) {
+    const subject = parseSubjectName(name)
+    if (!subject)
+      throw new AuthorityError(
+        'not_permitted',
+        `${JSON.stringify(name)} is neither a host name nor an IP address.`,
+        'Write names as nas.home and addresses as 10.77.0.5, without scheme or port.',
+      )
+    if (!isPermitted(subject, authority.permitted)) throw outside(name, authority)
+    subjects.set(subject.value, subject)
+  }
+  return subjects.values().toArray()
+}
+
+function outside(name: string, { permitted }: Authority): AuthorityError {
+  return new AuthorityError(
+    'not_permitted',
+    `This CA may not sign for ${name}: it is constrained to ${[...permitted.dns, ...permitted.ip].join(', ')}.`,
+    'Ask for a name or address of the overlay.',
+  )
+}
+
+function leafOf(cert: string, key: string): Leaf {
+  const { validFromDate: from, validToDate: notAfter } = new X509Certificate(cert)
+  const renewAt = new Date(from.getTime() + ((notAfter.getTime() - from.getTime()) * 2) / 3)
+  return { cert, key, notAfter, renewAt }
+}
+
+function isGood(leaf: Leaf, authority: Authority, subjects: readonly SubjectName[], now: Date): boolean {
   const certificate = new X509Certificate(leaf.cert)
-  const begins = new Date(certificate.validFrom).getTime()
-  const renewAt = begins + ((leaf.notAfter.getTime() - begins) * 2) / 3
+  const names = new Set(namesOf(leaf.cert))
   return (
-    begins <= now.getTime() &&
-    now.getTime() < renewAt &&
+    certificate.validFromDate <= now &&
+    now < leaf.renewAt &&
     leaf.cert.endsWith(authority.intermediateCertificate) &&
     certificate.verify(new X509Certificate(authority.intermediateCertificate).publicKey) &&
-    certificate.checkPrivateKey(createPrivateKey(leaf.key)) &&
-    names.every(
-      (name) => (isIP(name) ? certificate.checkIP(name) : certificate.checkHost(name)) !== undefined,
-    )
+    names.size === subjects.length &&
+    subjects.every(({ value }) => names.has(value))
   )
+}
+
+/** The names a certificate (PEM, the first of a chain) speaks for, as {@link parseSubjectName} spells them. */
+export function namesOf(cert: string): string[] {
+  const { raw } = new X509Certificate(cert)
+  const extension = new x509.X509Certificate(raw).getExtension(x509.SubjectAlternativeNameExtension)
+  return extension?.names.items.flatMap(({ value }) => parseSubjectName(value)?.value ?? []) ?? []
 }
