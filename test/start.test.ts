@@ -204,6 +204,24 @@ describe('what is wrong is said, with what helps', () => {
     expect(gateway.origins[0]).toMatch(/^https:\/\/127\.0\.0\.1:/)
   })
 
+  it('IPv6 that is switched off: it serves what there is', async () => {
+    const lab = await createLab()
+    closers.push(lab.close)
+    await lab.hub.run(
+      'sysctl',
+      '-qw',
+      'net.ipv6.conf.all.disable_ipv6=1',
+      'net.ipv6.conf.default.disable_ipv6=1',
+    )
+    const loopback = await startGateway(lab.hub, join(directory, 'state'), '--loopback')
+    expect(loopback.origins).toEqual(['https://127.0.0.1:8443'])
+    await loopback.stop()
+    const overlay = await startGateway(lab.hub, join(directory, 'state'))
+    closers.push(overlay.stop)
+    // The overlay's own interface has IPv6 all the same.
+    expect(overlay.origins).toEqual([expect.stringContaining('10.77.'), expect.stringContaining('[fd')])
+  })
+
   it('`wg` that fails: it says what failed, and serves on loopback alone', async () => {
     const lab = await createLab()
     closers.push(lab.close)

@@ -3,7 +3,7 @@
  * `start` gives a running gateway and the way to close it, so that a test starts the real thing.
  */
 import { rm } from 'node:fs/promises'
-import { hostname } from 'node:os'
+import { hostname, networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { loadOrMakeAuthority, type Authority } from '@sotto/certs/authority.ts'
 import { ensureLeaf, keepLeaf } from '@sotto/certs/leaf.ts'
@@ -22,7 +22,7 @@ import pino, { type Logger } from 'pino'
 import writeFileAtomic from 'write-file-atomic'
 import { createEngines } from '#engines/discovery.ts'
 import type { Engines } from '#engines/engine.ts'
-import { createDirectory, type Directory } from '#identity/directory.ts'
+import { createDirectory, normal, type Directory } from '#identity/directory.ts'
 import { listen, type Listener } from '#listener/listener.ts'
 import { ownNames } from '#listener/origin.ts'
 import { createUpgrade } from '#realtime/socket.ts'
@@ -112,7 +112,8 @@ async function open(
     ({ states }) => `${states.chat.kind}, ${states.transcription.kind}`,
   )
   onClose(() => engines.close())
-  const addresses = overlay instanceof Problem ? ['127.0.0.1', '::1'] : Object.values(hubAddresses(network))
+  const wanted = overlay instanceof Problem ? ['127.0.0.1', '::1'] : Object.values(hubAddresses(network))
+  const addresses = wanted.filter(isOurs)
   const listener = await serve(config, {
     ...around,
     addresses,
@@ -283,6 +284,11 @@ async function firstEnrolment(
     .executeTakeFirstOrThrow()
   if (count > 0 || network.endpoint === null) return undefined
   return enrol(database, network, 'phone', await ensurePerson(database, admin))
+}
+
+/** Whether this machine has the address now: there are kernels and containers without IPv6. */
+function isOurs(address: string): boolean {
+  return Object.values(networkInterfaces()).some((own) => own?.some((one) => normal(one.address) === address))
 }
 
 function origin(address: string, port: number): string {

@@ -10,6 +10,8 @@ const needed: Record<string, string> = {
   iproute2: '/usr/sbin/ip',
   'iputils-ping': '/usr/bin/ping',
   openssl: '/usr/bin/openssl',
+  procps: '/usr/sbin/sysctl',
+  curl: '/usr/bin/curl',
   'espeak-ng': '/usr/bin/espeak-ng',
   sox: '/usr/bin/sox',
   pocketsphinx: '/usr/bin/pocketsphinx_continuous',

@@ -40,6 +40,9 @@ export interface Listener {
 /** A phone on a bad path needs some seconds; a socket that never speaks must not be kept. */
 const handshakeTimeoutMs = 15_000
 
+/** A phone that left without a word is noticed by the kernel's probes, and its sockets end. */
+const keepAliveMs = 30_000
+
 /** Listens on every address or throws a `Problem`; never on some of them alone. */
 export async function listen(options: ListenerOptions): Promise<Listener> {
   const https = secureServer(options)
@@ -56,7 +59,10 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   let { port } = options
   try {
     for (const address of options.addresses) {
-      const server = createServer({ noDelay: true }, accept)
+      const server = createServer(
+        { noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs },
+        accept,
+      )
       servers.push(server)
       port = await bind(server, address, port)
     }

@@ -1,5 +1,5 @@
 /** The hub's interface: raised, changed in place, read, lowered. Peers change by `wg syncconf` alone. */
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -30,18 +30,9 @@ export async function raise(hub: Hub, devices: readonly Device[]): Promise<Imple
   if (left === undefined) await make(network.interface, implementation)
   else if (left !== network.publicKey && left !== null) throw taken(network.interface)
   await configure(hub, devices, left === network.publicKey ? 'syncconf' : 'setconf')
-  const { address4, address6 } = hubAddresses(network)
+  const { address4 } = hubAddresses(network)
   await run('ip', ['address', 'replace', `${address4}/${prefix(network.range4)}`, 'dev', network.interface])
-  // Without nodad the address can't be bound for a second, while the kernel looks for a double.
-  await run('ip', [
-    '-6',
-    'address',
-    'replace',
-    `${address6}/${prefix(network.range6)}`,
-    'dev',
-    network.interface,
-    'nodad',
-  ])
+  if (await allowIpv6(network.interface)) await addAddress6(network)
   await run('ip', ['link', 'set', 'dev', network.interface, 'mtu', String(mtu), 'up'])
   return implementation
 }
@@ -63,6 +54,23 @@ export async function lower(network: Network): Promise<void> {
   // wireguard-go ends when its control socket is removed (its README).
   await rm(controlSocket(network.interface), { force: true })
   await execa('nft', ['delete', 'table', 'inet', guardTable(network)], { reject: false })
+}
+
+/** Also where a machine has IPv6 switched off for its other interfaces; false where its kernel has none. */
+async function allowIpv6(name: string): Promise<boolean> {
+  const setting = `/proc/sys/net/ipv6/conf/${name}/disable_ipv6`
+  if (!existsSync(setting)) return false
+  return writeFile(setting, '0').then(
+    () => true,
+    // A container may show the setting and not let it be changed.
+    () => readFileSync(setting, 'utf8').trim() === '0',
+  )
+}
+
+async function addAddress6(network: Network): Promise<void> {
+  const address = `${hubAddresses(network).address6}/${prefix(network.range6)}`
+  // Without nodad the address can't be bound for a second, while the kernel looks for a double.
+  await run('ip', ['-6', 'address', 'replace', address, 'dev', network.interface, 'nodad'])
 }
 
 async function make(name: string, implementation: Implementation): Promise<void> {
