@@ -26,7 +26,8 @@ export function createTerminal(json: boolean): Terminal {
     progress: {
       async step(title, task, done) {
         const spinner = ora({ text: title.padEnd(12), stream: process.stderr, discardStdin: false })
-        if (process.stderr.isTTY) spinner.start()
+        // A terminal of no width, as some containers have, would be redrawn for ever.
+        if (process.stderr.isTTY && process.stderr.columns > 0) spinner.start()
         try {
           const result = await task()
           spinner.stopAndPersist({ symbol: '·', text: `${title.padEnd(12)} ${done(result)}` })
