@@ -91,21 +91,6 @@ describe('sotto up', () => {
     expect(gateway.said()).toContain('Ollama ready')
   })
 
-  it('goes on in a terminal that has no width', async () => {
-    const command = `${process.execPath} sotto.ts up --loopback --port 0 --state ${join(directory, 'state')}`
-    const child = execa('script', ['-qec', command, '/dev/null'], {
-      stdin: 'ignore',
-      reject: false,
-      cwd: join(import.meta.dirname, '..'),
-    })
-    closers.push(async () => {
-      child.kill('SIGTERM')
-      await child
-    })
-    for await (const line of child) if (line.includes('Ctrl-C')) return
-    expect.unreachable('it ended before it served')
-  })
-
   it('leaves nothing behind when it is stopped', async () => {
     const gateway = await start()
     await gateway.stop()
