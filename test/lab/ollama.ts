@@ -20,9 +20,10 @@ const modelfile = (weights: string) => `FROM ${weights}
 TEMPLATE {{ .Prompt }}
 PARAMETER temperature 0
 PARAMETER seed 7
-PARAMETER num_predict 60
+PARAMETER num_predict 24
+PARAMETER num_thread 1
 PARAMETER repeat_penalty 1.5
-PARAMETER repeat_last_n 60
+PARAMETER repeat_last_n 64
 `
 
 /** @param directory for the model and Ollama's own files; none of the person's are touched */

@@ -27,7 +27,7 @@ announcePort(server)
 
 async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const route = `${request.method} ${request.url}`
-  if (route === 'GET /api/version') return json(response, 200, { version: '0.33.0' })
+  if (route === 'GET /api/version') return json(response, 200, { version: '0.24.0' })
   if (route === 'GET /api/tags') return json(response, 200, { models: [tag] })
   if (route === 'GET /v1/models')
     return json(response, 200, {
