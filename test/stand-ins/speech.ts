@@ -17,7 +17,7 @@ export async function speak(
   { before = 0.5, after = 0.5 } = {},
 ): Promise<void> {
   const { stdout } = await execa({ encoding: 'buffer' })`espeak-ng -v en-us -s 140 --stdout ${sentence}`
-  await execa({ input: stdout })`sox -t wav - -r 48000 -c 1 -b 16 ${file} pad ${before} ${after}`
+  await execa({ input: stdout })`sox -D -t wav - -r 48000 -c 1 -b 16 ${file} pad ${before} ${after}`
 }
 
 /** A recording as the gateway would send it: WAV, 16 kHz, with sox effects on wish. */
@@ -27,6 +27,6 @@ export async function recording(
   effects: readonly string[] = [],
 ): Promise<Buffer> {
   await speak(sentence, `${file}.48k.wav`)
-  await execa('sox', ['-V1', `${file}.48k.wav`, '-r', '16000', file, ...effects])
+  await execa('sox', ['-V1', '-D', `${file}.48k.wav`, '-r', '16000', file, ...effects])
   return readFile(file)
 }
