@@ -1,9 +1,10 @@
 /** The HTTP side as one app: who may ask, then the dialects, the health page, the CA and the web app. */
-import type { HttpBindings } from '@hono/node-server'
 import { Hono } from 'hono'
 import type { Logger } from 'pino'
 import { createApi } from '#api/api.ts'
+import { createOverlayApi, type OverlayDeps } from '#api/overlay.ts'
 import type { Engines } from '#engines/engine.ts'
+import type { AppEnv } from '#identity/app-env.ts'
 import type { Directory } from '#identity/directory.ts'
 import { checkOrigin, type OwnNames } from '#listener/origin.ts'
 import { createWeb } from '#listener/web.ts'
@@ -11,6 +12,7 @@ import { createWeb } from '#listener/web.ts'
 export interface AppDeps {
   readonly directory: Directory
   readonly engines: Engines
+  readonly overlay: OverlayDeps
   /** Known once the port is. */
   names(): OwnNames
   /** The CA's root, PEM, for devices to install. */
@@ -20,13 +22,19 @@ export interface AppDeps {
   readonly log: Logger
 }
 
-export function createApp(deps: AppDeps): Hono<{ Bindings: HttpBindings }> {
-  const app = new Hono<{ Bindings: HttpBindings }>()
+/** What a device needs that is not in yet. */
+const guestPaths = new Set(['/sotto/enrolment', '/enrol', '/ca.crt', '/ca.mobileconfig'])
+
+export function createApp(deps: AppDeps): Hono<AppEnv> {
+  const app = new Hono<AppEnv>()
   app.use(async (c, next) => {
     const verdict = checkOrigin(deps.names(), c.req.header('host'), c.req.header('origin'))
     if (!verdict.allow) return c.json({ error: verdict.message }, verdict.status)
-    if (!deps.directory.identify(c.env.incoming.socket.remoteAddress))
-      return c.json({ error: 'This address is no device of this network.' }, 403)
+    const caller = deps.directory.identify(c.env.incoming.socket.remoteAddress)
+    if (!caller) return c.json({ error: 'This address is no device of this network.' }, 403)
+    if (caller.kind === 'guest' && !guestPaths.has(c.req.path))
+      return c.json({ error: 'A one-time link lets a device enrol, and nothing else.' }, 403)
+    c.set('caller', caller)
     return next()
   })
   app.get('/ca.crt', (c) =>
@@ -36,6 +44,7 @@ export function createApp(deps: AppDeps): Hono<{ Bindings: HttpBindings }> {
     }),
   )
   app.route('/', createApi({ engines: deps.engines, log: deps.log }))
+  app.route('/', createOverlayApi(deps.overlay))
   app.route('/', createWeb(deps.web))
   app.notFound((c) => c.json({ error: 'There is nothing at this path.' }, 404))
   app.onError((error, c) => {

@@ -22,6 +22,7 @@ const schema = z.object({
   ollama: httpUrl.default(defaultOllama),
   whisper: httpUrl.optional(),
   endpoint: z.string().min(1).optional(),
+  range: z.string().min(1).optional(),
 })
 
 export type GatewayConfig = z.infer<typeof schema>

@@ -8,16 +8,19 @@ import { join } from 'node:path'
 import { loadOrMakeAuthority, type Authority } from '@sotto/certs/authority.ts'
 import { ensureLeaf, keepLeaf } from '@sotto/certs/leaf.ts'
 import { openDatabase, type Database } from '@sotto/provisioning/database.ts'
-import { enrol, type Enrolment } from '@sotto/provisioning/enrolment.ts'
-import { ensureNetwork, type OpenNetwork } from '@sotto/provisioning/network.ts'
+import { enrol, type Enrolment } from '@sotto/provisioning/enrolment/enrol.ts'
+import { createExchange, type Exchange } from '@sotto/provisioning/enrolment/exchange.ts'
+import { checkRoutes, ensureNetwork, requireNetwork, type OpenNetwork } from '@sotto/provisioning/network.ts'
 import { hubAddresses } from '@sotto/provisioning/overlay/addresses.ts'
+import { makePlan, type Plan } from '@sotto/provisioning/overlay/plan.ts'
 import { Problem } from '@sotto/provisioning/problem.ts'
-import { listDevices } from '@sotto/provisioning/registry/device.ts'
-import type { Network } from '@sotto/provisioning/registry/network.ts'
+import { setGatewayPort, type Network } from '@sotto/provisioning/registry/network.ts'
 import { ensurePerson } from '@sotto/provisioning/registry/person.ts'
+import { readRegistry } from '@sotto/provisioning/registry/registry.ts'
+import { recordTraffic } from '@sotto/provisioning/registry/traffic.ts'
 import { watchRegistry } from '@sotto/provisioning/registry/watch.ts'
 import { lockState, makeState, type State } from '@sotto/provisioning/state.ts'
-import { keepInterface, type Keeper } from '@sotto/provisioning/wireguard/keeper.ts'
+import { keepInterface, type Keeper, type KeeperEvents } from '@sotto/provisioning/wireguard/keeper.ts'
 import pino, { type Logger } from 'pino'
 import writeFileAtomic from 'write-file-atomic'
 import { createEngines } from '#engines/discovery.ts'
@@ -94,7 +97,11 @@ async function open(
   onClose(() => database.destroy())
   const hub = await progress.step(
     'Network',
-    () => ensureNetwork(state, database, config.endpoint),
+    () =>
+      ensureNetwork(state, database, {
+        ...(config.endpoint !== undefined && { endpoint: config.endpoint }),
+        ...(config.range !== undefined && { range: config.range }),
+      }),
     ({ network, made }) => `${network.range4} and ${network.range6}${made ? ', made now' : ''}`,
   )
   const { network } = hub
@@ -104,7 +111,18 @@ async function open(
     ({ authority, made }) => `${authority.name}${made ? ', made now' : ''}`,
   )
   const directory = createDirectory(network)
-  const overlay = await openOverlay(config, { state, database, hub, directory, log, progress })
+  const exchange = createExchange(hub.privateKey)
+  const plan = makePlan(network, hub.privateKey, await readRegistry(database))
+  const overlay = await openOverlay(config, {
+    state,
+    database,
+    hub,
+    plan,
+    directory,
+    exchange,
+    log,
+    progress,
+  })
   if (!(overlay instanceof Problem)) onClose(() => overlay.close())
   const engines = await progress.step(
     'Engines',
@@ -114,8 +132,13 @@ async function open(
   onClose(() => engines.close())
   const wanted = overlay instanceof Problem ? ['127.0.0.1', '::1'] : Object.values(hubAddresses(network))
   const addresses = wanted.filter(isOurs)
+  // What a request may want to follow needs the listener, and the listener the app that asks for it.
+  let follow = async (): Promise<number> => Infinity
   const listener = await serve(config, {
     ...around,
+    database,
+    exchange,
+    follow: () => follow(),
     addresses,
     certificates,
     directory,
@@ -124,9 +147,12 @@ async function open(
     log,
   })
   onClose(() => listener.close())
-  const follow = takeUp({ database, directory, overlay, listener, log })
+  if (!(overlay instanceof Problem)) await overlay.open(listener.port)
+  await setGatewayPort(database, listener.port)
+  follow = takeUp({ database, hub, directory, exchange, overlay, listener, log })
+  const until = await follow()
   onClose(
-    watchRegistry(database, follow, (error) =>
+    watchRegistry(database, until, follow, (error) =>
       log.error({ err: error }, 'the registry could not be taken up'),
     ),
   )
@@ -193,7 +219,9 @@ interface OverlayDeps {
   readonly state: State
   readonly database: Database
   readonly hub: OpenNetwork
+  readonly plan: Plan
   readonly directory: Directory
+  readonly exchange: Exchange
   readonly log: Logger
   readonly progress: Progress
 }
@@ -201,20 +229,27 @@ interface OverlayDeps {
 /** The kept interface; or the `Problem` for which there is none, and then we serve on loopback alone. */
 async function openOverlay(config: GatewayConfig, deps: OverlayDeps): Promise<Keeper | Problem> {
   if (config.loopback) return new Problem('loopback', 'Serving on loopback alone, as --loopback says.')
-  const { hub, log, progress } = deps
-  const devices = await listDevices(deps.database)
-  deps.directory.update(devices)
-  const events = {
-    mended(what: 'interface' | 'peers') {
+  const { database, exchange, hub, log, plan, progress, state } = deps
+  deps.directory.update(plan)
+  const events: KeeperEvents = {
+    mended(what) {
       log.warn({ what }, 'the interface was changed from outside and is right again')
       progress.notice(`The WireGuard ${what} had been changed from outside: mended.`)
     },
-    failed: (error: unknown) => log.error({ err: error }, 'the interface can not be kept'),
+    failed: (error) => log.error({ err: error }, 'the interface can not be kept'),
+    async looked(peers, fresh) {
+      exchange.observe(peers)
+      await recordTraffic(database, peers, fresh)
+    },
+  }
+  const raise = async (): Promise<Keeper> => {
+    await checkRoutes(hub.network.range4, [hub.network.interface])
+    return keepInterface(hub, state.directory, plan, events)
   }
   return progress.step(
     'WireGuard',
     () =>
-      keepInterface({ ...hub, directory: deps.state.directory }, devices, events).catch((error: unknown) => {
+      raise().catch((error: unknown) => {
         if (error instanceof Problem) return error
         throw error
       }),
@@ -229,11 +264,14 @@ interface ServeDeps extends Surroundings {
   readonly directory: Directory
   readonly engines: Engines
   readonly network: Network
+  readonly database: Database
+  readonly exchange: Exchange
+  follow(): Promise<unknown>
   readonly log: Logger
 }
 
 async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> {
-  const { addresses, certificates, directory, engines, log, progress, web } = deps
+  const { addresses, certificates, database, directory, engines, exchange, follow, log, progress, web } = deps
   let port = config.port
   const names = () => ownNames([...addresses, overlayName, ...loopbackNames], port)
   const listener = await progress.step(
@@ -243,7 +281,15 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
         addresses,
         port: config.port,
         certificate: certificates.leaf,
-        app: createApp({ directory, engines, names, root: certificates.authority.rootCertificate, web, log }),
+        app: createApp({
+          directory,
+          engines,
+          overlay: { database, exchange, follow },
+          names,
+          root: certificates.authority.rootCertificate,
+          web,
+          log,
+        }),
         upgrade: createUpgrade({ directory, engines, names, log }),
         admits: (address) => directory.identify(address) !== undefined,
       }),
@@ -255,20 +301,29 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
 
 interface TakeUpDeps {
   readonly database: Database
+  readonly hub: OpenNetwork
   readonly directory: Directory
+  readonly exchange: Exchange
   readonly overlay: Keeper | Problem
   readonly listener: Listener
   readonly log: Logger
 }
 
-/** Takes up the registry: a removed device loses its identity first, then its connections, then its place. */
-function takeUp({ database, directory, overlay, listener, log }: TakeUpDeps): () => Promise<void> {
+/**
+ * Takes up the registry: who may speak no more loses identity first, then connections, then the place on the
+ * interface. Resolves to when that is due again by itself.
+ */
+function takeUp(deps: TakeUpDeps): () => Promise<number> {
+  const { database, directory, exchange, hub, listener, log, overlay } = deps
   return async () => {
-    if (overlay instanceof Problem) return
-    const devices = await listDevices(database)
-    for (const address of directory.update(devices)) listener.end(address)
-    await overlay.update(devices)
-    log.info({ devices: devices.length }, 'took up the registry')
+    if (overlay instanceof Problem) return Infinity
+    const network = await requireNetwork(database)
+    const plan = makePlan(network, hub.privateKey, await readRegistry(database))
+    for (const address of directory.update(plan)) listener.end(address)
+    exchange.update(network, plan)
+    await overlay.update(plan)
+    log.info({ devices: plan.devices.length, links: plan.links.length }, 'took up the registry')
+    return plan.until
   }
 }
 
@@ -283,7 +338,7 @@ async function firstEnrolment(
     .select((column) => column.fn.countAll<number>().as('count'))
     .executeTakeFirstOrThrow()
   if (count > 0 || network.endpoint === null) return undefined
-  return enrol(database, network, 'phone', await ensurePerson(database, admin))
+  return enrol(database, network, { name: 'phone', person: await ensurePerson(database, admin) })
 }
 
 /** Whether this machine has the address now: there are kernels and containers without IPv6. */

@@ -5,13 +5,21 @@ import { Kysely, SqliteDialect } from 'kysely'
 import { Migrator, type Migration } from 'kysely/migration'
 import { Problem } from './problem.ts'
 import { type DeviceTable, createDevices } from './registry/device.ts'
+import { type LinkTable, createLinks } from './registry/link.ts'
 import { type NetworkTable, createNetwork } from './registry/network.ts'
+import { type PathTable, createPaths } from './registry/path.ts'
 import { type PersonTable, createPeople } from './registry/person.ts'
+import { type RuleTable, createRules } from './registry/rule.ts'
+import { type TrafficTable, createTraffic } from './registry/traffic.ts'
 
 export interface Tables {
   network: NetworkTable
   people: PersonTable
   devices: DeviceTable
+  links: LinkTable
+  rules: RuleTable
+  traffic: TrafficTable
+  paths: PathTable
 }
 
 export type Database = Kysely<Tables>
@@ -21,6 +29,10 @@ const migrations: Record<string, Migration> = {
   '0001-network': { up: createNetwork },
   '0002-people': { up: createPeople },
   '0003-devices': { up: createDevices },
+  '0004-links': { up: createLinks },
+  '0005-rules': { up: createRules },
+  '0006-traffic': { up: createTraffic },
+  '0007-paths': { up: createPaths },
 }
 
 /** Opens the file, making it and bringing its tables up to date where needed. */
@@ -48,7 +60,8 @@ async function connect(file: string) {
   return {
     close: () => sqlite.close(),
     prepare(sql: string) {
-      const statement = sqlite.prepare(sql)
+      // Else one that reads first and then writes fails at once where another process wrote in between.
+      const statement = sqlite.prepare(sql === 'begin' ? 'begin immediate' : sql)
       return {
         reader: statement.columns().length > 0,
         all: (parameters: readonly unknown[]) => statement.all(...values(parameters)),

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openDatabase } from './database.ts'
-import { enrol } from './enrolment.ts'
+import { enrol } from './enrolment/enrol.ts'
 import { ensureNetwork } from './network.ts'
 import { addDevice, listDevices, removeDevice } from './registry/device.ts'
 import { readRevision } from './registry/network.ts'
@@ -24,7 +24,7 @@ const at = (name: string): string => join(directory, name)
 async function makeNetwork() {
   const state = await makeState(at('state'))
   const database = await openDatabase(state.database)
-  const { network } = await ensureNetwork(state, database, '192.0.2.1')
+  const { network } = await ensureNetwork(state, database, { endpoint: '192.0.2.1' })
   return { state, database, network, ada: await ensurePerson(database, 'ada') }
 }
 
@@ -77,7 +77,7 @@ describe('the network', () => {
     const state = await makeState(at('state'))
     await writeFile(state.hubKey, 'left over\n')
     const database = await openDatabase(state.database)
-    const { made, network } = await ensureNetwork(state, database, 'hub.example:4000')
+    const { made, network } = await ensureNetwork(state, database, { endpoint: 'hub.example:4000' })
     expect([made, network.endpoint]).toEqual([true, 'hub.example:4000'])
     expect((await ensureNetwork(state, database)).made).toBe(false)
     await database.destroy()
@@ -102,8 +102,8 @@ describe('the network', () => {
       ['[2001:db8::1]:99', '[2001:db8::1]:99'],
       ['home.example', `home.example:${network.listenPort}`],
     ] as const)
-      expect((await ensureNetwork(state, database, given)).network.endpoint).toBe(endpoint)
-    await expect(ensureNetwork(state, database, 'http://home.example')).rejects.toMatchObject({
+      expect((await ensureNetwork(state, database, { endpoint: given })).network.endpoint).toBe(endpoint)
+    await expect(ensureNetwork(state, database, { endpoint: 'http://home.example' })).rejects.toMatchObject({
       code: 'endpoint',
     })
     await database.destroy()
@@ -113,7 +113,7 @@ describe('the network', () => {
 describe('devices', () => {
   it('have their own key in their config, and it is nowhere in the state', async () => {
     const { state, database, network, ada } = await makeNetwork()
-    const { device, config } = await enrol(database, network, 'phone', ada)
+    const { device, config } = await enrol(database, network, { name: 'phone', person: ada })
     const [, privateKey = ''] = /PrivateKey = (\S+)/.exec(config) ?? []
     expect(await listDevices(database)).toEqual([device])
     await database.destroy()
@@ -124,9 +124,9 @@ describe('devices', () => {
 
   it('never get the address of one that was removed', async () => {
     const { database, network, ada } = await makeNetwork()
-    const first = await enrol(database, network, 'phone', ada)
+    const first = await enrol(database, network, { name: 'phone', person: ada })
     await removeDevice(database, 'phone')
-    const second = await enrol(database, network, 'phone', ada)
+    const second = await enrol(database, network, { name: 'phone', person: ada })
     expect([first.device.address4, second.device.address4]).toEqual(
       ['10.77.0.2', '10.77.0.3'].map((address) =>
         address.replace('10.77.0', network.range4.split('.').slice(0, 3).join('.')),
@@ -138,7 +138,7 @@ describe('devices', () => {
   it('change the revision each time, so that a gateway looks', async () => {
     const { database, network, ada } = await makeNetwork()
     const before = await readRevision(database)
-    await enrol(database, network, 'phone', ada)
+    await enrol(database, network, { name: 'phone', person: ada })
     await removeDevice(database, 'phone')
     expect(await readRevision(database)).toBe(before + 2)
     await database.destroy()
@@ -146,7 +146,7 @@ describe('devices', () => {
 
   it('are refused with a reason, and nothing changes', async () => {
     const { database, network, ada } = await makeNetwork()
-    await enrol(database, network, 'phone', ada)
+    await enrol(database, network, { name: 'phone', person: ada })
     const key = makeKeyPair().publicKey
     for (const [name, publicKey, code] of [
       ['phone', key, 'device_exists'],
@@ -167,7 +167,9 @@ describe('devices', () => {
   it('added at the same time get addresses of their own', async () => {
     const { database, network, ada } = await makeNetwork()
     const all = await Promise.all(
-      Array.from({ length: 20 }, (_, index) => enrol(database, network, `device ${index}`, ada)),
+      Array.from({ length: 20 }, (_, index) =>
+        enrol(database, network, { name: `device ${index}`, person: ada }),
+      ),
     )
     expect(new Set(all.map(({ device }) => device.address4)).size).toBe(20)
     await database.destroy()

@@ -1,5 +1,6 @@
 /** `sotto status`: the gateway, its interface, its devices and its engines, as they are now. */
 import type { Output } from '@sotto/provisioning/commands/output.ts'
+import type { PathView } from '@sotto/provisioning/registry/view.ts'
 import { Command } from 'commander'
 import type { Health } from '#api/health.ts'
 
@@ -12,17 +13,17 @@ export function statusCommand(output: Output): Command {
       const { openState } = await import('@sotto/provisioning/state.ts')
       const { openDatabase } = await import('@sotto/provisioning/database.ts')
       const { requireNetwork } = await import('@sotto/provisioning/network.ts')
-      const { listDevices } = await import('@sotto/provisioning/registry/device.ts')
+      const { viewDevices } = await import('@sotto/provisioning/registry/view.ts')
       const { readPeers } = await import('@sotto/provisioning/wireguard/interface.ts')
-      const { isOnline } = await import('@sotto/provisioning/wireguard/peers.ts')
       const state = openState(options.state)
       const database = await openDatabase(state.database)
       try {
         const network = await requireNetwork(database)
-        const devices = await listDevices(database)
+        const devices = await viewDevices(database)
         const peers = await readPeers(network.interface)
-        const online = devices.filter((device) =>
-          isOnline(peers?.find((peer) => peer.publicKey === device.publicKey)),
+        const online = devices.filter(({ state: how }) => how === 'online')
+        const paths = devices.flatMap(({ name, paths: own }) =>
+          own.map((path) => ({ device: name, ...path })),
         )
         const running = await readRunning(state)
         const health = running && (await askHealth(state, running.origins[0] ?? ''))
@@ -32,6 +33,7 @@ export function statusCommand(output: Output): Command {
           interface: { name: network.interface, up: peers !== undefined },
           network: { range4: network.range4, range6: network.range6, endpoint: network.endpoint },
           devices: { total: devices.length, online: online.length },
+          paths,
           engines: health?.engines ?? null,
         }
         output.result(data, render(data, state.directory))
@@ -87,6 +89,7 @@ interface Status {
   readonly interface: { readonly name: string; readonly up: boolean }
   readonly network: { readonly range4: string; readonly range6: string; readonly endpoint: string | null }
   readonly devices: { readonly total: number; readonly online: number }
+  readonly paths: readonly (PathView & { readonly device: string })[]
   readonly engines: Health['engines'] | null
 }
 
@@ -99,6 +102,10 @@ function render(status: Status, directory: string): string {
     `Network    ${status.network.range4}  ${status.network.range6}`,
     `Endpoint   ${status.network.endpoint ?? 'unknown: start with --endpoint HOST'}`,
     `Devices    ${status.devices.total}, ${status.devices.online} online`,
+    ...status.paths.map(
+      ({ device, peer, state, reason }, at) =>
+        `${at === 0 ? 'Paths     ' : '          '} ${device} → ${peer}: ${state}${reason === null ? '' : `, ${reason}`}`,
+    ),
     `Ollama     ${engine(status.engines?.chat)}`,
     `Whisper    ${engine(status.engines?.transcription)}`,
     `State      ${directory}`,

@@ -22,6 +22,7 @@ export function upCommand(deps: UpDeps): Command {
       '--endpoint <host>',
       'address or name, with or without :port, under which devices reach this machine',
     )
+    .option('--range <cidr>', 'IPv4 range of a new network, /16 to /29 (default: a free 10.77.x.0/24)')
     .option('--ollama <url>', 'Ollama (default: OLLAMA_HOST, else http://127.0.0.1:11434)')
     .option('--whisper <url>', "whisper.cpp's server or any OpenAI-compatible one")
     .option('--json', 'print what was started as JSON')
@@ -62,7 +63,7 @@ async function welcome(gateway: Gateway): Promise<string> {
   const { origins, fingerprint, firstDevice, network } = gateway
   const parts = [checklist(gateway)]
   if (firstDevice) {
-    const { terminalQr } = await import('@sotto/provisioning/enrolment.ts')
+    const { terminalQr } = await import('@sotto/provisioning/enrolment/qr.ts')
     parts.push(
       await terminalQr(firstDevice.config),
       `Your first device, “${firstDevice.device.name}”: scan this with its WireGuard app. It holds the device's private key and is

@@ -8,11 +8,17 @@ const network = {
   listenPort: 51_820,
   endpoint: null,
   publicKey: '',
+  gatewayPort: null,
 }
 const device = (id: string, number: number) => ({
   id,
   name: id,
   person: 'ada',
+  personId: 'a',
+  directKey: null,
+  keepalive: 25,
+  expiresAt: null,
+  disabledAt: null,
   publicKey: '',
   presharedKey: '',
   address4: `10.77.0.${number}`,
@@ -23,7 +29,7 @@ const device = (id: string, number: number) => ({
 describe('the directory', () => {
   it('knows a device by either of its addresses, in each of their spellings', () => {
     const directory = createDirectory(network)
-    directory.update([device('phone', 2)])
+    directory.update({ devices: [device('phone', 2)], links: [] })
     for (const address of ['10.77.0.2', '::ffff:10.77.0.2', 'fd00::2', 'fd00:0:0:0::2'])
       expect(directory.identify(address), address).toMatchObject({
         kind: 'device',
@@ -42,9 +48,19 @@ describe('the directory', () => {
 
   it('says which addresses lost their device', () => {
     const directory = createDirectory(network)
-    expect(directory.update([device('phone', 2), device('laptop', 3)])).toEqual([])
-    expect(directory.update([device('laptop', 3)])).toEqual(['10.77.0.2', 'fd00::2'])
+    expect(directory.update({ devices: [device('phone', 2), device('laptop', 3)], links: [] })).toEqual([])
+    expect(directory.update({ devices: [device('laptop', 3)], links: [] })).toEqual(['10.77.0.2', 'fd00::2'])
     expect(directory.identify('10.77.0.2')).toBeUndefined()
-    expect(directory.update([device('other', 3)])).toEqual(['10.77.0.3', 'fd00::3'])
+    expect(directory.update({ devices: [device('other', 3)], links: [] })).toEqual(['10.77.0.3', 'fd00::3'])
+  })
+
+  it('takes a link’s place for a guest, until it is a device’s', () => {
+    const directory = createDirectory(network)
+    const { id, name, publicKey, presharedKey, address4, address6, createdAt } = device('new', 4)
+    const link = { id, name, publicKey, presharedKey, address4, address6, createdAt, expiresAt: '' }
+    directory.update({ devices: [], links: [link] })
+    expect(directory.identify('10.77.0.4')).toEqual({ kind: 'guest', name: 'new' })
+    expect(directory.update({ devices: [device('new', 4)], links: [] })).toEqual(['10.77.0.4', 'fd00::4'])
+    expect(directory.identify('10.77.0.4')?.kind).toBe('device')
   })
 })

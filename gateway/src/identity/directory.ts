@@ -1,6 +1,6 @@
 /** The source address is the identity: WireGuard proves which peer sent a packet, so an address is a device. */
 import { hubAddresses } from '@sotto/provisioning/overlay/addresses.ts'
-import type { Device } from '@sotto/provisioning/registry/device.ts'
+import type { Plan } from '@sotto/provisioning/overlay/plan.ts'
 import type { Network } from '@sotto/provisioning/registry/network.ts'
 import ipaddr from 'ipaddr.js'
 import type { Caller } from './caller.ts'
@@ -8,8 +8,8 @@ import type { Caller } from './caller.ts'
 export interface Directory {
   /** The caller at a socket's remote address; undefined for a stranger. */
   identify(remoteAddress: string | undefined): Caller | undefined
-  /** Takes up the devices of the registry; returns the addresses that lost their device. */
-  update(devices: readonly Device[]): string[]
+  /** Takes up who may speak now; returns the addresses that lost whom they had. */
+  update(plan: Pick<Plan, 'devices' | 'links'>): string[]
 }
 
 /** Before the first `update` the gateway's own machine alone is known. */
@@ -21,15 +21,29 @@ export function createDirectory(network: Network): Directory {
   let callers: ReadonlyMap<string, Caller> = hosts
   return {
     identify: (address) => (address === undefined ? undefined : callers.get(normal(address))),
-    update(devices) {
+    update({ devices, links }) {
       const before = callers
-      const entries = devices.flatMap((device): [string, Caller][] => {
-        const caller: Caller = { kind: 'device', name: device.name, deviceId: device.id }
-        return [device.address4, device.address6].map((address) => [normal(address), caller])
-      })
+      const known = [
+        ...links.map((link) => ({ ...link, caller: { kind: 'guest', name: link.name } as const })),
+        ...devices.map((device) => ({
+          ...device,
+          caller: {
+            kind: 'device',
+            name: device.name,
+            deviceId: device.id,
+            personId: device.personId,
+          } as const,
+        })),
+      ]
+      const entries = known.flatMap(({ address4, address6, caller }): [string, Caller][] =>
+        [address4, address6].map((address) => [normal(address), caller]),
+      )
       callers = new Map([...hosts, ...entries])
       return [...before]
-        .filter(([at, caller]) => callers.get(at)?.deviceId !== caller.deviceId)
+        .filter(([at, { kind, deviceId }]) => {
+          const now = callers.get(at)
+          return now?.kind !== kind || now.deviceId !== deviceId
+        })
         .map(([at]) => at)
     },
   }

@@ -6,9 +6,10 @@ import type { IncomingMessage } from 'node:http'
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { getRequestListener, type HttpBindings } from '@hono/node-server'
+import { getRequestListener } from '@hono/node-server'
 import { Problem } from '@sotto/provisioning/problem.ts'
 import type { Hono } from 'hono'
+import type { AppEnv } from '#identity/app-env.ts'
 import { normal } from '#identity/directory.ts'
 
 export interface Certificate {
@@ -22,7 +23,7 @@ export interface ListenerOptions {
   /** 0 takes a free one. */
   readonly port: number
   readonly certificate: Certificate
-  readonly app: Hono<{ Bindings: HttpBindings }>
+  readonly app: Hono<AppEnv>
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
   /** Whether a remote address may speak to us at all. */
   admits(remoteAddress: string | undefined): boolean

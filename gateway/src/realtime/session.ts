@@ -7,7 +7,7 @@
 import type { Logger } from 'pino'
 import type { RawData, WebSocket } from 'ws'
 import type { Engines } from '#engines/engine.ts'
-import type { Caller } from '#identity/caller.ts'
+import type { Member } from '#identity/caller.ts'
 import {
   clientEvent,
   type ClientEvent,
@@ -24,7 +24,7 @@ import { createTranscription } from './transcription.ts'
 
 export interface SessionDeps {
   readonly socket: WebSocket
-  readonly caller: Caller
+  readonly caller: Member
   readonly engines: Engines
   readonly log: Pick<Logger, 'error' | 'info'>
 }

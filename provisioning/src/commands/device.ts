@@ -1,5 +1,9 @@
-/** `sotto device add|list|remove`. */
+/** `sotto device …`: who is in the network. */
 import { Command } from 'commander'
+import type { Enrolment } from '#enrolment/enrol.ts'
+import type { Device } from '#registry/device.ts'
+import type { DeviceView } from '#registry/view.ts'
+import { common, table, withNetwork, type CommonOptions, type Opened } from './network-state.ts'
 import type { Output } from './output.ts'
 
 export function deviceCommand(output: Output): Command {
@@ -7,81 +11,246 @@ export function deviceCommand(output: Output): Command {
     .description('the devices of the network')
     .addCommand(add(output))
     .addCommand(list(output))
+    .addCommand(show(output))
+    .addCommand(rename(output))
+    .addCommand(disable(output))
+    .addCommand(enable(output))
+    .addCommand(expire(output))
+    .addCommand(rotate(output))
     .addCommand(remove(output))
 }
 
-interface Options {
-  readonly state?: string
-  readonly json?: boolean
+interface ConfigOptions extends CommonOptions {
+  readonly out?: string
+  readonly qr?: string
+  readonly publicKey?: string
+}
+
+interface AddOptions extends ConfigOptions {
+  readonly person?: string
+  readonly expires?: string
+  readonly keepalive?: string
+  readonly link?: boolean | string
 }
 
 function add(output: Output): Command {
-  return common(new Command('add'))
+  return withConfig(new Command('add'))
     .description('add a device and show its code for the WireGuard app, once')
     .argument('<name>', 'what to call it, for example "Ada phone"')
     .option('--person <name>', 'whose it is (default: the admin)')
-    .option('--out <file>', 'write the config to a file instead of showing the code')
-    .action(async (name: string, options: Options & { person?: string; out?: string }) => {
-      const { enrol, saveConfig, terminalQr } = await import('#enrolment.ts')
-      const { ensurePerson, firstPerson } = await import('#registry/person.ts')
-      await withNetwork(options, async ({ database, network }) => {
-        const person = await (options.person ? ensurePerson(database, options.person) : firstPerson(database))
-        // The file is made first: a device whose only config could not be written would be of no use.
-        const save = options.out === undefined ? undefined : await saveConfig(options.out)
-        const { device, config } = await enrol(database, network, name, person).catch(
-          async (error: unknown) => {
-            await save?.cancel()
-            throw error
-          },
-        )
-        await save?.write(config)
-        const shown = save
-          ? `Its config is in ${options.out}; import it into WireGuard there, then delete the file.`
-          : `${await terminalQr(config)}\nScan this with the WireGuard app: it holds the device's private key and is shown this once.`
-        const { presharedKey: _, ...data } = device
-        output.result(
-          { device: data, ...(save ? { file: options.out } : { config }) },
-          `Added “${device.name}” for ${device.person} at ${device.address4} and ${device.address6}.\n${shown}`,
+    .option('--expires <when>', 'until when it may speak: a date, or a time from now such as 30d')
+    .option('--keepalive <seconds>', 'how often it keeps its path open, 0 for never (default: 25)')
+    .option('--link [life]', 'make a one-time link instead, by default for 1d; the device makes its own key')
+    .action(async (name: string, options: AddOptions) => {
+      if (options.link !== undefined) return addByLink(output, name, options)
+      const { enrol } = await import('#enrolment/enrol.ts')
+      const expiresAt = options.expires === undefined ? undefined : await readTime(options.expires)
+      return withNetwork(options, async (opened) => {
+        const person = await personOf(opened, options.person)
+        await handOver(
+          output,
+          options,
+          (device) => `Added “${device.name}” for ${device.person}`,
+          () =>
+            enrol(opened.database, opened.network, {
+              name,
+              person,
+              ...(options.publicKey !== undefined && { publicKey: options.publicKey }),
+              ...(options.keepalive !== undefined && { keepalive: Number(options.keepalive) }),
+              ...(expiresAt && { expiresAt }),
+            }),
         )
       })
     })
 }
 
+async function addByLink(output: Output, name: string, options: AddOptions): Promise<void> {
+  const { requireEndpoint } = await import('#enrolment/enrol.ts')
+  const { linkText } = await import('#enrolment/link.ts')
+  const { pictureQr, terminalQr } = await import('#enrolment/qr.ts')
+  const { makeLink } = await import('#registry/link.ts')
+  const { Problem } = await import('#problem.ts')
+  const { readFile, writeFile } = await import('node:fs/promises')
+  const { join } = await import('node:path')
+  const lifeMs =
+    typeof options.link === 'string' ? (await readTime(options.link)).getTime() - Date.now() : undefined
+  await withNetwork(options, async (opened) => {
+    const network = requireEndpoint(opened.network)
+    const port = network.gatewayPort
+    const rootCertificate = await readFile(join(opened.state.certs, 'root.crt'), 'utf8').catch(
+      () => undefined,
+    )
+    if (port === null || rootCertificate === undefined)
+      throw new Problem(
+        'never_served',
+        'The gateway has not served yet, so a link would lead nowhere.',
+        'Start it: `npm start`.',
+      )
+    const person = await personOf(opened, options.person)
+    const { link, secrets } = await makeLink(opened.database, network, {
+      name,
+      person,
+      ...(lifeMs !== undefined && { lifeMs }),
+    })
+    const text = linkText(link, secrets, { network, port, rootCertificate })
+    if (options.qr !== undefined)
+      await writeFile(options.qr, await pictureQr(text, options.qr), { mode: 0o600, flag: 'wx' })
+    output.result(
+      { link: text, name: link.name, person: person.name, expiresAt: link.expiresAt },
+      [
+        `One device, once, until ${link.expiresAt}, as “${link.name}” of ${person.name}:`,
+        '',
+        text,
+        '',
+        await terminalQr(text),
+        `On a Linux device:                 sudo ./sotto join '…the link…'`,
+        'For a phone with the WireGuard app: open the link in a browser that is on the network already; it makes the key and shows the code to scan.',
+        'The link is kept nowhere: copy it now.',
+      ].join('\n'),
+    )
+  })
+}
+
 function list(output: Output): Command {
   return common(new Command('list'))
     .description('list the devices')
-    .action(async (options: Options) => {
-      const { listDevices } = await import('#registry/device.ts')
-      const { readPeers } = await import('#wireguard/interface.ts')
-      const { isOnline } = await import('#wireguard/peers.ts')
-      await withNetwork(options, async ({ database, network }) => {
-        const peers = new Map((await readPeers(network.interface))?.map((peer) => [peer.publicKey, peer]))
-        const devices = (await listDevices(database)).map((device) => {
-          const peer = peers.get(device.publicKey)
-          const { presharedKey: _, ...rest } = device
-          return {
-            ...rest,
-            online: isOnline(peer),
-            latestHandshake: peer?.latestHandshake
-              ? new Date(peer.latestHandshake * 1000).toISOString()
-              : null,
-            endpoint: peer?.endpoint ?? null,
-            receivedBytes: peer?.receivedBytes ?? 0,
-            sentBytes: peer?.sentBytes ?? 0,
-          }
-        })
+    .action(async (options: CommonOptions) => {
+      const { viewDevices } = await import('#registry/view.ts')
+      await withNetwork(options, async ({ database }) => {
+        const devices = await viewDevices(database)
         const rows = devices.map((device) => [
           device.name,
           device.person,
           device.address4,
           device.address6,
-          device.online ? 'online' : device.latestHandshake ? `seen ${device.latestHandshake}` : 'never seen',
+          describeState(device),
+          `${bytes(device.receivedBytes)} in, ${bytes(device.sentBytes)} out`,
+          describePaths(device),
         ])
         output.result(
           { devices },
           devices.length === 0
             ? 'No devices yet: ./sotto device add NAME'
-            : table([['NAME', 'PERSON', 'IPV4', 'IPV6', 'STATE'], ...rows]),
+            : table([['NAME', 'PERSON', 'IPV4', 'IPV6', 'STATE', 'TRAFFIC', 'PATHS'], ...rows]),
+        )
+      })
+    })
+}
+
+function show(output: Output): Command {
+  return common(new Command('show'))
+    .description('all about one device')
+    .argument('<name>')
+    .action(async (name: string, options: CommonOptions) => {
+      const { findDevice } = await import('#registry/device.ts')
+      const { viewDevices } = await import('#registry/view.ts')
+      await withNetwork(options, async ({ database }) => {
+        const { id } = await findDevice(database, name)
+        const device = (await viewDevices(database)).find((view) => view.id === id)
+        if (!device) return
+        const rows: [string, string][] = [
+          ['Name', device.name],
+          ['Person', device.person],
+          ['Addresses', `${device.address4}, ${device.address6}`],
+          ['Public key', device.publicKey],
+          ['State', describeState(device)],
+          ['Endpoint', device.endpoint ?? 'not seen yet'],
+          ['Traffic', `${bytes(device.receivedBytes)} received, ${bytes(device.sentBytes)} sent`],
+          ['Keepalive', device.keepalive === 0 ? 'off' : `${device.keepalive} s`],
+          ['Added', device.createdAt],
+          ['Expires', device.expiresAt ?? 'never'],
+          ...device.paths.map((path): [string, string] => [
+            `To ${path.peer}`,
+            `${path.state} since ${path.since}${path.reason === null ? '' : `: ${path.reason}`}`,
+          ]),
+        ]
+        output.result({ device }, table(rows))
+      })
+    })
+}
+
+function rename(output: Output): Command {
+  return common(new Command('rename'))
+    .description('give a device another name')
+    .argument('<name>')
+    .argument('<new-name>')
+    .action(async (name: string, to: string, options: CommonOptions) => {
+      const { renameDevice } = await import('#registry/device.ts')
+      await changing(
+        output,
+        options,
+        ({ database }) => renameDevice(database, name, to),
+        (device) => `“${name}” is now “${device.name}”.`,
+      )
+    })
+}
+
+function disable(output: Output): Command {
+  return common(new Command('disable'))
+    .description('keep a device out until it is enabled again; its connections end within a second')
+    .argument('<name>')
+    .action(async (name: string, options: CommonOptions) => {
+      const { disableDevice } = await import('#registry/device.ts')
+      await changing(
+        output,
+        options,
+        ({ database }) => disableDevice(database, name),
+        (device) =>
+          `Disabled “${device.name}”. It keeps its keys and addresses: ./sotto device enable "${device.name}"`,
+      )
+    })
+}
+
+function enable(output: Output): Command {
+  return common(new Command('enable'))
+    .description('let a disabled device in again')
+    .argument('<name>')
+    .action(async (name: string, options: CommonOptions) => {
+      const { enableDevice } = await import('#registry/device.ts')
+      await changing(
+        output,
+        options,
+        ({ database }) => enableDevice(database, name),
+        (device) =>
+          device.expiresAt !== null && Date.parse(device.expiresAt) <= Date.now()
+            ? `Enabled “${device.name}”, but its time passed at ${device.expiresAt}: ./sotto device expire "${device.name}" never`
+            : `Enabled “${device.name}”.`,
+      )
+    })
+}
+
+function expire(output: Output): Command {
+  return common(new Command('expire'))
+    .description('set until when a device may speak')
+    .argument('<name>')
+    .argument('<when>', 'a date (2026-12-24T18:00), a time from now (30d, 12h), now, or never')
+    .action(async (name: string, when: string, options: CommonOptions) => {
+      const { expireDevice } = await import('#registry/device.ts')
+      const at = when === 'never' ? null : await readTime(when)
+      await changing(
+        output,
+        options,
+        ({ database }) => expireDevice(database, name, at),
+        (device) =>
+          device.expiresAt === null
+            ? `“${device.name}” does not expire.`
+            : `“${device.name}” may speak until ${device.expiresAt}.`,
+      )
+    })
+}
+
+function rotate(output: Output): Command {
+  return withConfig(new Command('rotate'))
+    .description('give a device new keys and show its new code; the old one is of no use at once')
+    .argument('<name>')
+    .action(async (name: string, options: ConfigOptions) => {
+      const { rotate: rotateKeys } = await import('#enrolment/enrol.ts')
+      await withNetwork(options, async ({ database, network }) => {
+        await handOver(
+          output,
+          options,
+          (device) => `New keys for “${device.name}”`,
+          () => rotateKeys(database, network, name, options.publicKey),
         )
       })
     })
@@ -91,47 +260,112 @@ function remove(output: Output): Command {
   return common(new Command('remove'))
     .description('remove a device; its connections end within a second')
     .argument('<name>')
-    .action(async (name: string, options: Options) => {
-      const { removeDevice } = await import('#registry/device.ts')
-      await withNetwork(options, async ({ database }) => {
-        const { presharedKey: _, ...device } = await removeDevice(database, name)
-        output.result({ device }, `Removed “${device.name}”. Its addresses are not given to another device.`)
-      })
+    .action(async (name: string, options: CommonOptions) => {
+      const { quarantineMs, removeDevice } = await import('#registry/device.ts')
+      await changing(
+        output,
+        options,
+        ({ database }) => removeDevice(database, name),
+        (device) =>
+          `Removed “${device.name}”. No other device gets its addresses for ${quarantineMs / 86_400_000} days.`,
+      )
     })
 }
 
-function common(command: Command): Command {
-  return command.option('--state <dir>', 'state directory').option('--json', 'print the result as JSON')
+function withConfig(command: Command): Command {
+  return common(command)
+    .option('--out <file>', 'write the config to a file instead of showing it')
+    .option('--qr <file>', 'write the QR code as a .png or .svg picture instead of showing it')
+    .option('--public-key <key>', 'of the pair that the device made itself; its private key stays there')
 }
 
-type Opened = Awaited<ReturnType<typeof open>>
-
-async function withNetwork(options: Options, task: (opened: Opened) => Promise<void>): Promise<void> {
-  const opened = await open(options)
-  try {
-    await task(opened)
-  } finally {
-    await opened.database.destroy()
-  }
+/** Shows a config, once, or writes it where it was asked for. */
+async function handOver(
+  output: Output,
+  options: ConfigOptions,
+  title: (device: Device) => string,
+  enrol: () => Promise<Enrolment>,
+): Promise<void> {
+  const { keyPlaceholder, saveFile } = await import('#enrolment/enrol.ts')
+  const { checkPicture, pictureQr, terminalQr } = await import('#enrolment/qr.ts')
+  if (options.qr !== undefined) checkPicture(options.qr)
+  // The files are made first: a device whose only config could not be written would be of no use.
+  const files: Awaited<ReturnType<typeof saveFile>>[] = []
+  const enrolment = await (async () => {
+    for (const file of [options.out, options.qr]) if (file !== undefined) files.push(await saveFile(file))
+    return enrol()
+  })().catch(async (error: unknown) => {
+    for (const file of files) await file.cancel()
+    throw error
+  })
+  const { device, config, keyMadeHere } = enrolment
+  const [first, second] = files
+  if (options.out !== undefined) await first?.write(config)
+  if (options.qr !== undefined)
+    await (options.out === undefined ? first : second)?.write(await pictureQr(config, options.qr))
+  const written = [options.out, options.qr].filter((file) => file !== undefined)
+  const shown =
+    written.length > 0
+      ? `Its config is in ${written.join(' and ')}; bring it to the device, then delete it here.`
+      : keyMadeHere
+        ? `${await terminalQr(config)}\nScan this with the WireGuard app: it holds the device's private key and is shown this once.`
+        : `${config}\nPut the device's own private key in place of ${keyPlaceholder}.`
+  const { presharedKey: _, ...data } = device
+  output.result(
+    { device: data, ...(written.length > 0 ? { files: written } : { config }) },
+    `${title(device)} at ${device.address4} and ${device.address6}.\n${shown}`,
+  )
 }
 
-async function open(options: Options) {
-  const { openState } = await import('#state.ts')
-  const { openDatabase } = await import('#database.ts')
-  const { requireNetwork } = await import('#network.ts')
-  const state = openState(options.state)
-  const database = await openDatabase(state.database)
-  return { database, network: await requireNetwork(database) }
+async function changing(
+  output: Output,
+  options: CommonOptions,
+  change: (opened: Opened) => Promise<Device>,
+  said: (device: Device) => string,
+): Promise<void> {
+  await withNetwork(options, async (opened) => {
+    const device = await change(opened)
+    const { presharedKey: _, ...data } = device
+    output.result({ device: data }, said(device))
+  })
 }
 
-function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? []
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
+async function personOf({ database }: Opened, name: string | undefined) {
+  const { ensurePerson, firstPerson } = await import('#registry/person.ts')
+  return name === undefined ? firstPerson(database) : ensurePerson(database, name)
+}
+
+/** `now`, a date, or a time from now. */
+async function readTime(text: string): Promise<Date> {
+  const { default: ms } = await import('ms')
+  const { Problem } = await import('#problem.ts')
+  if (text === 'now') return new Date()
+  const ahead = /^\d/.test(text) && !text.includes('-') ? ms(text as `${number}d`) : undefined
+  const at = ahead === undefined ? new Date(text) : new Date(Date.now() + ahead)
+  if (!Number.isNaN(at.getTime())) return at
+  throw new Problem(
+    'time',
+    `“${text}” is no time.`,
+    'Give a date such as 2026-12-24T18:00, or a time from now such as 30d or 12h.',
+  )
+}
+
+function describeState({ state, latestHandshake, expiresAt }: DeviceView): string {
+  if (state === 'never') return 'never seen'
+  if (state === 'offline') return `seen ${latestHandshake}`
+  if (state === 'expired') return `expired ${expiresAt}`
+  return state
+}
+
+function describePaths({ joined, paths }: DeviceView): string {
+  if (!joined) return 'by the hub'
+  const direct = paths.filter(({ state }) => state === 'direct').length
+  return paths.length === 0 ? '-' : `${direct} of ${paths.length} direct`
+}
+
+/** In binary units, as WireGuard's own tools show them. */
+function bytes(count: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+  const power = count === 0 ? 0 : Math.min(Math.floor(Math.log2(count) / 10), units.length - 1)
+  return `${(count / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`
 }

@@ -35,6 +35,18 @@ export function freeRange4(routes: readonly string[]): string | undefined {
   return undefined
 }
 
+/** RFC 1918, and the range that carriers share (RFC 6598), which no home has. */
+const privateRanges = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10']
+
+/** A private IPv4 range of /16 to /29 in its canonical spelling; undefined for what is none. */
+export function parseRange4(text: string): string | undefined {
+  if (!ipaddr.IPv4.isValidCIDRFourPartDecimal(text)) return undefined
+  const [, bits] = ipaddr.IPv4.parseCIDR(text)
+  const range = `${ipaddr.IPv4.networkAddressFromCIDR(text).toString()}/${bits}`
+  const within = privateRanges.some((wide) => overlaps(range, wide) && bits >= ipaddr.parseCIDR(wide)[1])
+  return within && bits >= 16 && bits <= 29 ? range : undefined
+}
+
 /** The hub has the first address of each range. */
 export function hubAddresses(ranges: Ranges): AddressPair {
   return numbered(ranges, hubNumber)

@@ -2,6 +2,7 @@
 import {
   createPrivateKey,
   generateKeyPairSync,
+  hkdfSync,
   randomBytes,
   type JsonWebKey,
   type KeyObject,
@@ -22,6 +23,16 @@ export function makeKeyPair(): KeyPair {
 /** 32 random bytes: mixed into the handshake, it holds where X25519 would not (WireGuard paper, §5.2). */
 export function makePresharedKey(): string {
   return randomBytes(32).toString('base64')
+}
+
+/**
+ * The preshared key of a pair of peers: the same for both, another for each pair, and kept nowhere, since the
+ * hub derives it from its own private key (HKDF, RFC 5869).
+ */
+export function pairPresharedKey(hubPrivateKey: string, one: string, other: string): string {
+  const pair = [one, other].toSorted().join(' ')
+  const secret = Buffer.from(hubPrivateKey, 'base64')
+  return Buffer.from(hkdfSync('sha256', secret, '', `sotto preshared key ${pair}`, 32)).toString('base64')
 }
 
 /** What `wg pubkey` prints for a private key. Throws for a text that is no key. */

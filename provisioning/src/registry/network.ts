@@ -10,6 +10,7 @@ export interface NetworkTable {
   listen_port: number
   endpoint: string | null
   public_key: string
+  gateway_port: number | null
   revision: number
   created_at: string
 }
@@ -26,6 +27,8 @@ export interface Network {
   readonly endpoint: string | null
   /** The hub's public key, base64. */
   readonly publicKey: string
+  /** TCP port that the gateway served on last; null before it ever did. */
+  readonly gatewayPort: number | null
 }
 
 /** The network, or undefined before it is made. */
@@ -39,6 +42,7 @@ export async function readNetwork(database: Database): Promise<Network | undefin
       listenPort: row.listen_port,
       endpoint: row.endpoint,
       publicKey: row.public_key,
+      gatewayPort: row.gateway_port,
     }
   )
 }
@@ -54,15 +58,24 @@ export async function insertNetwork(database: Database, network: Network): Promi
       listen_port: network.listenPort,
       endpoint: network.endpoint,
       public_key: network.publicKey,
+      gateway_port: network.gatewayPort,
       revision: 1,
       created_at: new Date().toISOString(),
     })
     .execute()
 }
 
-/** What devices added from now on dial, as `host:port`. */
+/** What devices added from now on dial, as `host:port`; joined devices follow. */
 export async function setEndpoint(database: Database, endpoint: string): Promise<void> {
-  await database.updateTable('network').set({ endpoint }).execute()
+  await database
+    .updateTable('network')
+    .set((column) => ({ endpoint, revision: column('revision', '+', 1) }))
+    .execute()
+}
+
+/** Where the gateway serves now: links and joined devices are told. */
+export async function setGatewayPort(database: Database, port: number): Promise<void> {
+  await database.updateTable('network').set({ gateway_port: port }).execute()
 }
 
 /** Grows with each change of devices, from whichever process: compare it to see whether to look again. */
@@ -90,6 +103,7 @@ export async function createNetwork(database: Kysely<unknown>): Promise<void> {
     .addColumn('listen_port', 'integer', (column) => column.notNull())
     .addColumn('endpoint', 'text')
     .addColumn('public_key', 'text', (column) => column.notNull())
+    .addColumn('gateway_port', 'integer')
     .addColumn('revision', 'integer', (column) => column.notNull())
     .addColumn('created_at', 'text', (column) => column.notNull())
     .execute()

@@ -3,25 +3,30 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Database } from '../database.ts'
 import { readRevision } from './network.ts'
 
-/** A removed device must be out within a second; a look costs some 50 µs. */
+/** A removed or expired device must be out within a second; a look costs some 50 µs. */
 const lookEveryMs = 200
 
 /**
- * Calls `changed` after each change, one call at a time; a failure of it is told to `failed`, and it is
- * called again at the next look. Returns what ends the watch.
+ * Calls `changed` after each change, one call at a time, and at the time that its last call gave, since some
+ * things end by themselves. A failure of it is told to `failed`, and it is called again at the next look.
+ * Returns what ends the watch.
+ *
+ * @param until when `changed` is due even if nothing changes: milliseconds since the epoch, or Infinity
  */
 export function watchRegistry(
   database: Database,
-  changed: () => Promise<void>,
+  until: number,
+  changed: () => Promise<number>,
   failed: (error: unknown) => void,
 ): () => Promise<void> {
   const stop = new AbortController()
   const watching = (async () => {
     let seen: number | undefined
+    let due = until
     while (!stop.signal.aborted) {
       try {
         const revision = await readRevision(database)
-        if (seen !== undefined && revision !== seen) await changed()
+        if ((seen !== undefined && revision !== seen) || Date.now() >= due) due = await changed()
         seen = revision
       } catch (error) {
         failed(error)

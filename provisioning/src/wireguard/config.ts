@@ -6,23 +6,42 @@ import type { Network } from '#registry/network.ts'
 /** The IPv6 minimum: it fits every path, also where a phone's network takes some of the usual 1420. */
 export const mtu = 1280
 
-/** Below the shortest common lifetime of a NAT mapping, so that answers and calls find the device. */
-const keepaliveSeconds = 25
-
-/** What `wg setconf` and `wg syncconf` take for the hub. It holds the private key: a 0600 file, no argv. */
-export function hubConfig(network: Network, privateKey: string, devices: readonly Device[]): string {
-  const self = section('Interface', { PrivateKey: privateKey, ListenPort: network.listenPort })
-  const peers = devices.map((device) =>
-    section('Peer', {
-      PublicKey: device.publicKey,
-      PresharedKey: device.presharedKey,
-      AllowedIPs: `${device.address4}/32, ${device.address6}/128`,
-    }),
-  )
-  return [self, ...peers].join('\n')
+export interface Peer {
+  readonly publicKey: string
+  readonly presharedKey: string
+  /** CIDR. Unique in the network: WireGuard takes an address from one peer for another without a word. */
+  readonly allowedIps: readonly string[]
+  /** `host:port`; left out, the peer's own is kept as last heard from. */
+  readonly endpoint?: string
+  /** Seconds. */
+  readonly keepalive?: number
 }
 
-/** The file that a device imports or scans; `wg-quick` and the WireGuard apps take it. */
+export interface Self {
+  readonly privateKey: string
+  /** UDP; left out, any. */
+  readonly listenPort?: number
+}
+
+/** What `wg setconf` and `wg syncconf` take. It holds the private key: a 0600 file, no argv. */
+export function interfaceConfig({ privateKey, listenPort }: Self, peers: readonly Peer[]): string {
+  const self = section('Interface', { PrivateKey: privateKey, ...(listenPort && { ListenPort: listenPort }) })
+  return [self, ...peers.map(peerSection)].join('\n')
+}
+
+/** The hub as a file that `wg-quick` takes, for those who would rather raise it themselves. */
+export function hubConfig(network: Network, privateKey: string, peers: readonly Peer[]): string {
+  const { address4, address6 } = hubAddresses(network)
+  const self = section('Interface', {
+    PrivateKey: privateKey,
+    Address: `${address4}/${prefix(network.range4)}, ${address6}/${prefix(network.range6)}`,
+    ListenPort: network.listenPort,
+    MTU: mtu,
+  })
+  return [self, ...peers.map(peerSection)].join('\n')
+}
+
+/** The file that a device imports or scans; `wg-quick`, NetworkManager and the WireGuard apps take it. */
 export function deviceConfig(
   network: Network & { endpoint: string },
   device: Device,
@@ -34,48 +53,30 @@ export function deviceConfig(
       Address: `${device.address4}/32, ${device.address6}/128`,
       MTU: mtu,
     }),
-    section('Peer', {
-      PublicKey: network.publicKey,
-      PresharedKey: device.presharedKey,
-      Endpoint: network.endpoint,
+    peerSection({
+      publicKey: network.publicKey,
+      presharedKey: device.presharedKey,
+      endpoint: network.endpoint,
       // The overlay alone goes through the tunnel; the rest of the device's traffic stays its own.
-      AllowedIPs: `${network.range4}, ${network.range6}`,
-      PersistentKeepalive: keepaliveSeconds,
+      allowedIps: [network.range4, network.range6],
+      keepalive: device.keepalive,
     }),
   ].join('\n')
 }
 
-/**
- * nftables rules for the weak host model: Linux answers for the overlay's address on any interface, so a
- * neighbour who routes it at us would be served. Nothing from or to the overlay may come by another way,
- * and nothing is forwarded through us. One transaction, and the same again changes nothing.
- */
-export function guardRules(network: Network): string {
-  const { address4, address6 } = hubAddresses(network)
-  const table = guardTable(network)
-  const outside = `iifname != { "lo", "${network.interface}" }`
-  return `add table inet ${table}
-delete table inet ${table}
-table inet ${table} {
-  chain way_in {
-    type filter hook prerouting priority raw; policy accept;
-    ${outside} ip daddr ${address4} drop
-    ${outside} ip6 daddr ${address6} drop
-    ${outside} ip saddr ${network.range4} drop
-    ${outside} ip6 saddr ${network.range6} drop
-  }
-  chain through {
-    type filter hook forward priority filter; policy accept;
-    iifname "${network.interface}" drop
-    oifname "${network.interface}" drop
-  }
-}
-`
+/** Bits of a CIDR range. */
+export function prefix(range: string): string {
+  return range.split('/')[1] ?? ''
 }
 
-/** The table's name: one for each interface. */
-export function guardTable(network: Network): string {
-  return `sotto_${network.interface}`
+function peerSection({ publicKey, presharedKey, allowedIps, endpoint, keepalive }: Peer): string {
+  return section('Peer', {
+    PublicKey: publicKey,
+    PresharedKey: presharedKey,
+    ...(endpoint !== undefined && { Endpoint: endpoint }),
+    ...(allowedIps.length > 0 && { AllowedIPs: allowedIps.join(', ') }),
+    ...(keepalive && { PersistentKeepalive: keepalive }),
+  })
 }
 
 function section(name: string, values: Record<string, string | number>): string {

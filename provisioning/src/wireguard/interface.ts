@@ -1,45 +1,53 @@
-/** The hub's interface: raised, changed in place, read, lowered. Peers change by `wg syncconf` alone. */
+/** A WireGuard interface: raised, changed in place, read, lowered. Peers change by `wg syncconf` alone. */
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { execa } from 'execa'
-import { hubAddresses } from '#overlay/addresses.ts'
-import type { Device } from '#registry/device.ts'
-import type { Network } from '#registry/network.ts'
+import { publicKeyOf } from '#overlay/keys.ts'
 import { Problem } from '../problem.ts'
-import { guardRules, guardTable, hubConfig, mtu } from './config.ts'
+import { interfaceConfig, mtu, type Peer } from './config.ts'
 import { parsePeers, type LivePeer } from './peers.ts'
 import { findImplementation, run, type Implementation } from './tools.ts'
 
 /** What an interface is made of. */
-export interface Hub {
-  readonly network: Network
+export interface Interface {
+  readonly name: string
   readonly privateKey: string
+  /** UDP; left out, any. */
+  readonly listenPort?: number
+  /** CIDR, of either family. */
+  readonly addresses: readonly string[]
   /** For the short-lived 0600 files that `wg` reads. */
   readonly directory: string
 }
 
-/** Raises the interface with these devices, or takes over the one that a crash left behind. */
-export async function raise(hub: Hub, devices: readonly Device[]): Promise<Implementation> {
-  const { network } = hub
-  const implementation = await findImplementation()
-  // The guard stands before there is anything to guard.
-  await run('nft', ['-f', '-'], guardRules(network))
-  const left = await publicKeyOf(network.interface)
-  if (left === undefined) await make(network.interface, implementation)
-  else if (left !== network.publicKey && left !== null) throw taken(network.interface)
-  await configure(hub, devices, left === network.publicKey ? 'syncconf' : 'setconf')
-  const { address4 } = hubAddresses(network)
-  await run('ip', ['address', 'replace', `${address4}/${prefix(network.range4)}`, 'dev', network.interface])
-  if (await allowIpv6(network.interface)) await addAddress6(network)
-  await run('ip', ['link', 'set', 'dev', network.interface, 'mtu', String(mtu), 'up'])
-  return implementation
+export interface Raised {
+  readonly implementation: Implementation
+  /** Whether it was made just now, so that its counters begin at zero; else a crash had left it. */
+  readonly made: boolean
 }
 
-/** Makes the live peers equal to these devices. Sessions of peers that stay are not disturbed. */
-export async function synchronise(hub: Hub, devices: readonly Device[]): Promise<void> {
-  await configure(hub, devices, 'syncconf')
+/** Raises the interface with these peers, or takes over the one that a crash left behind. */
+export async function raise(wanted: Interface, peers: readonly Peer[]): Promise<Raised> {
+  const implementation = await findImplementation()
+  const publicKey = publicKeyOf(wanted.privateKey)
+  const left = await livePublicKey(wanted.name)
+  if (left === undefined) await make(wanted.name, implementation)
+  else if (left !== publicKey && left !== null) throw taken(wanted.name)
+  await configure(wanted, peers, left === publicKey ? 'syncconf' : 'setconf')
+  const with6 = await allowIpv6(wanted.name)
+  for (const address of wanted.addresses)
+    if (!address.includes(':')) await run('ip', ['address', 'replace', address, 'dev', wanted.name])
+    // Without nodad the address can't be bound for a second, while the kernel looks for a double.
+    else if (with6) await run('ip', ['-6', 'address', 'replace', address, 'dev', wanted.name, 'nodad'])
+  await run('ip', ['link', 'set', 'dev', wanted.name, 'mtu', String(mtu), 'up'])
+  return { implementation, made: left !== publicKey }
+}
+
+/** Makes the live peers equal to these. Sessions of peers that stay are not disturbed. */
+export async function synchronise(wanted: Interface, peers: readonly Peer[]): Promise<void> {
+  await configure(wanted, peers, 'syncconf')
 }
 
 /** The live peers; undefined where the interface is gone. */
@@ -48,12 +56,18 @@ export async function readPeers(name: string): Promise<LivePeer[] | undefined> {
   return failed ? undefined : parsePeers(stdout)
 }
 
-/** Takes the interface and its guard away; a no-op where they are gone. */
-export async function lower(network: Network): Promise<void> {
-  await execa('ip', ['link', 'delete', 'dev', network.interface], { reject: false })
+/** Takes an interface away; a no-op where it is gone. */
+export async function lower(name: string): Promise<void> {
+  await execa('ip', ['link', 'delete', 'dev', name], { reject: false })
   // wireguard-go ends when its control socket is removed (its README).
-  await rm(controlSocket(network.interface), { force: true })
-  await execa('nft', ['delete', 'table', 'inet', guardTable(network)], { reject: false })
+  await rm(controlSocket(name), { force: true })
+}
+
+/** The first name of a row that neither an interface nor a control socket has: `sotto0`, `sotto1`, … */
+export function freeName(stem: string): string {
+  // wireguard-go's control sockets are one folder for all network namespaces of a machine.
+  const isTaken = (name: string) => existsSync(`/sys/class/net/${name}`) || existsSync(controlSocket(name))
+  for (let number = 0; ; number += 1) if (!isTaken(`${stem}${number}`)) return `${stem}${number}`
 }
 
 /** Also where a machine has IPv6 switched off for its other interfaces; false where its kernel has none. */
@@ -65,12 +79,6 @@ async function allowIpv6(name: string): Promise<boolean> {
     // A container may show the setting and not let it be changed.
     () => readFileSync(setting, 'utf8').trim() === '0',
   )
-}
-
-async function addAddress6(network: Network): Promise<void> {
-  const address = `${hubAddresses(network).address6}/${prefix(network.range6)}`
-  // Without nodad the address can't be bound for a second, while the kernel looks for a double.
-  await run('ip', ['-6', 'address', 'replace', address, 'dev', network.interface, 'nodad'])
 }
 
 async function make(name: string, implementation: Implementation): Promise<void> {
@@ -99,20 +107,24 @@ async function make(name: string, implementation: Implementation): Promise<void>
   )
 }
 
-async function configure(hub: Hub, devices: readonly Device[], how: 'setconf' | 'syncconf'): Promise<void> {
+async function configure(
+  { name, directory, ...self }: Interface,
+  peers: readonly Peer[],
+  how: 'setconf' | 'syncconf',
+): Promise<void> {
   // A file, not /dev/stdin: Node's pipe is a socket, which can't be opened by path.
-  const folder = await mkdtemp(join(hub.directory, 'wg-'))
+  const folder = await mkdtemp(join(directory, 'wg-'))
   try {
-    const file = join(folder, 'hub.conf')
-    await writeFile(file, hubConfig(hub.network, hub.privateKey, devices), { mode: 0o600, flag: 'wx' })
-    await run('wg', [how, hub.network.interface, file])
+    const file = join(folder, 'wg.conf')
+    await writeFile(file, interfaceConfig(self, peers), { mode: 0o600, flag: 'wx' })
+    await run('wg', [how, name, file])
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
 }
 
 /** Public key of an interface; undefined where there is none, null where it has no key yet. */
-async function publicKeyOf(name: string): Promise<string | null | undefined> {
+async function livePublicKey(name: string): Promise<string | null | undefined> {
   if (!existsSync(`/sys/class/net/${name}`)) return undefined
   const { failed, stdout } = await execa('wg', ['show', name, 'public-key'], { reject: false })
   if (failed) throw taken(name)
@@ -129,8 +141,4 @@ function taken(name: string): Problem {
 
 function controlSocket(name: string): string {
   return `/var/run/wireguard/${name}.sock`
-}
-
-function prefix(range: string): string {
-  return range.split('/')[1] ?? ''
 }

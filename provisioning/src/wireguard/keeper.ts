@@ -1,37 +1,104 @@
-/** Keeps the interface as the registry has it: raised at the start, in step after each change, raised again. */
+/** Keeps the hub's interface as the registry has it: raised at the start, in step after each change, mended. */
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Device } from '#registry/device.ts'
-import { lower, raise, readPeers, synchronise, type Hub } from './interface.ts'
+import { hubAddresses } from '#overlay/addresses.ts'
+import type { Plan } from '#overlay/plan.ts'
+import type { OpenNetwork } from '../network.ts'
+import { prefix, type Peer } from './config.ts'
+import { applyRules, hubRules, readRules, removeRules } from './firewall.ts'
+import { allowForwarding, endForwarding, type Forwarding } from './forwarding.ts'
+import { lower, raise, readPeers, synchronise, type Interface } from './interface.ts'
 import type { LivePeer } from './peers.ts'
 import type { Implementation } from './tools.ts'
 
 export interface Keeper {
   readonly implementation: Implementation
-  /** Brings the live peers in step with these devices. */
-  update(devices: readonly Device[]): Promise<void>
+  /** Brings the live peers and the rules in step with a plan. */
+  update(plan: Plan): Promise<void>
+  /** Lets devices reach the gateway's TCP port. */
+  open(port: number): Promise<void>
   /** Takes the interface down and stops keeping it. */
   close(): Promise<void>
 }
 
 export interface KeeperEvents {
-  /** The interface was gone, or its peers were changed by hand, and is right again. */
-  mended(what: 'interface' | 'peers'): void
+  /** Something was changed by hand, or taken away, and is right again. */
+  mended(what: 'interface' | 'peers' | 'rules'): void
   /** It is not as it should be and could not be mended; tried again at the next look. */
   failed(error: unknown): void
+  /** The live peers, at each look. `fresh`: public keys whose counters began at zero since the last. */
+  looked(peers: readonly LivePeer[], fresh: ReadonlySet<string>): Promise<void>
 }
 
 /** Soon enough that a call through a vanished interface is only a hiccup; one `wg show` costs some 3 ms. */
-const lookEveryMs = 2_000
+const lookEveryMs = 1_000
 
 /** Raises the interface and keeps it. Throws a `Problem` where it can't be raised at all. */
 export async function keepInterface(
-  hub: Hub,
-  devices: readonly Device[],
+  { network, privateKey }: OpenNetwork,
+  directory: string,
+  plan: Plan,
   events: KeeperEvents,
 ): Promise<Keeper> {
-  let wanted = devices
-  const stop = new AbortController()
-  const implementation = await raise(hub, wanted)
+  const { address4, address6 } = hubAddresses(network)
+  const hub: Interface = {
+    name: network.interface,
+    privateKey,
+    listenPort: network.listenPort,
+    addresses: [`${address4}/${prefix(network.range4)}`, `${address6}/${prefix(network.range6)}`],
+    directory,
+  }
+  let wanted = plan
+  let port: number | undefined
+  let forwarding: Forwarding = { opened6: false }
+  /** Peers of the last look: one that was not there counts from zero. */
+  let seen: ReadonlySet<string> | undefined
+  const applyFirewall = () =>
+    applyRules(
+      hubRules({
+        interface: hub.name,
+        ranges: network,
+        nodes: wanted.devices,
+        rules: wanted.rules,
+        port,
+        opened6: forwarding.opened6,
+      }),
+    )
+  const raiseAll = async (): Promise<Implementation> => {
+    // The guard stands before there is anything to guard.
+    await applyFirewall()
+    const { implementation, made } = await raise(hub, wanted.peers)
+    if (made) seen = new Set()
+    forwarding = await allowForwarding(hub.name)
+    if (forwarding.opened6) await applyFirewall()
+    return implementation
+  }
+  const read = async (): Promise<readonly LivePeer[] | undefined> => {
+    const peers = await readPeers(hub.name)
+    if (!peers) return undefined
+    const keys = new Set(peers.map((peer) => peer.publicKey))
+    const fresh = seen ? keys.difference(seen) : new Set<string>()
+    seen = keys
+    await events.looked(peers, fresh)
+    return peers
+  }
+  const look = async (): Promise<void> => {
+    const peers = await read()
+    if (peers === undefined) {
+      await raiseAll()
+      events.mended('interface')
+      return
+    }
+    if (!inStep(peers, wanted.peers)) {
+      await synchronise(hub, wanted.peers)
+      events.mended('peers')
+    }
+    if ((await readRules(hub.name)) === undefined) {
+      await applyFirewall()
+      events.mended('rules')
+    }
+  }
+
+  const implementation = await raiseAll()
   // One change at a time: a look between two halves of a change would undo it.
   let turn: Promise<void> = Promise.resolve()
   const inTurn = (task: () => Promise<void>): Promise<void> => {
@@ -39,17 +106,7 @@ export async function keepInterface(
     turn = done.catch(() => {})
     return done
   }
-
-  const look = async (): Promise<void> => {
-    const peers = await readPeers(hub.network.interface)
-    if (peers === undefined) {
-      await raise(hub, wanted)
-      events.mended('interface')
-    } else if (!inStep(peers, wanted)) {
-      await synchronise(hub, wanted)
-      events.mended('peers')
-    }
-  }
+  const stop = new AbortController()
   const watching = (async () => {
     while (await sleeps(lookEveryMs, stop.signal)) {
       await inTurn(look).catch((error: unknown) => events.failed(error))
@@ -60,25 +117,35 @@ export async function keepInterface(
     implementation,
     update: (next) =>
       inTurn(async () => {
+        // Counters of a peer that goes now are read for the last time.
+        await read()
         wanted = next
-        await synchronise(hub, wanted)
+        await applyFirewall()
+        await synchronise(hub, wanted.peers)
+      }),
+    open: (opened) =>
+      inTurn(async () => {
+        port = opened
+        await applyFirewall()
       }),
     async close() {
       stop.abort()
       await watching
-      await inTurn(() => lower(hub.network))
+      await inTurn(async () => {
+        await read()
+        await lower(hub.name)
+        await endForwarding(forwarding)
+        await removeRules(hub.name)
+      })
     },
   }
 }
 
-function inStep(peers: readonly LivePeer[], devices: readonly Device[]): boolean {
-  const live = new Map(peers.map((peer) => [peer.publicKey, peer.allowedIps.toSorted().join()]))
+function inStep(live: readonly LivePeer[], wanted: readonly Peer[]): boolean {
+  const allowed = new Map(live.map((peer) => [peer.publicKey, peer.allowedIps.toSorted().join()]))
   return (
-    live.size === devices.length &&
-    devices.every(
-      (device) =>
-        live.get(device.publicKey) === [`${device.address4}/32`, `${device.address6}/128`].toSorted().join(),
-    )
+    allowed.size === wanted.length &&
+    wanted.every((peer) => allowed.get(peer.publicKey) === peer.allowedIps.toSorted().join())
   )
 }
 

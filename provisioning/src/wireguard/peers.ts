@@ -36,6 +36,9 @@ export function parsePeers(dump: string): LivePeer[] {
 }
 
 /** Whether a peer's session is alive at `now` (milliseconds since the epoch). */
-export function isOnline(peer: LivePeer | undefined, now: number = Date.now()): boolean {
+export function isOnline(
+  peer: Pick<LivePeer, 'latestHandshake'> | undefined,
+  now: number = Date.now(),
+): boolean {
   return peer?.latestHandshake != null && now / 1000 - peer.latestHandshake < sessionSeconds
 }
