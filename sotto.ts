@@ -4,6 +4,7 @@ import { certCommand } from '@sotto/certs/commands/cert.ts'
 import { statusCommand } from '@sotto/gateway/commands/status.ts'
 import { upCommand } from '@sotto/gateway/commands/up.ts'
 import { deviceCommand } from '@sotto/provisioning/commands/device.ts'
+import { joinCommand } from '@sotto/provisioning/commands/join.ts'
 import { networkCommand } from '@sotto/provisioning/commands/network.ts'
 import { openState } from '@sotto/provisioning/state.ts'
 import { Command, CommanderError } from 'commander'
@@ -28,6 +29,7 @@ const program = new Command('sotto')
   .addCommand(statusCommand(output))
   .addCommand(deviceCommand(output))
   .addCommand(networkCommand(output))
+  .addCommand(joinCommand({ output, notice: progress.notice, asked: terminal.asked }))
   .addCommand(certCommand({ output, directory: ({ state }) => openState(state).certs }))
 
 for (const command of [program, ...program.commands, ...program.commands.flatMap((group) => group.commands)])

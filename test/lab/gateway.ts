@@ -116,3 +116,42 @@ async function firstLine(child: ResultPromise): Promise<string> {
   }
   throw new Error('it ended before it said a line')
 }
+
+const joinedAs = z.object({
+  name: z.string(),
+  address4: z.string(),
+  address6: z.string(),
+  origin: z.string(),
+  interface: z.string(),
+})
+
+export interface Joined extends z.infer<typeof joinedAs> {
+  /** What it said to people so far. */
+  said(): string
+  stop(): Promise<void>
+}
+
+/** Runs `sotto join` on a host; resolves when it is in. Without a link it goes on where it was. */
+export async function joinNetwork(host: Host, state: string, link?: string): Promise<Joined> {
+  const args = ['join', ...(link === undefined ? [] : [link]), '--state', state, '--json']
+  const child = host.start(process.execPath, [join(root, 'sotto.ts'), ...args], {
+    stdin: 'ignore',
+    buffer: false,
+  })
+  let said = ''
+  child.stderr?.on('data', (chunk: Buffer) => {
+    said += chunk.toString()
+  })
+  const line = await firstLine(child).catch(async () => {
+    await child
+    throw new Error(said.trim())
+  })
+  return {
+    ...joinedAs.parse(JSON.parse(line)),
+    said: () => said,
+    async stop() {
+      child.kill('SIGTERM')
+      await child
+    },
+  }
+}

@@ -22,7 +22,18 @@ export interface Lab {
   readonly hub: Host
   readonly device: Host
   readonly neighbour: Host
+  /** Another host on the same Ethernet. */
+  addHost(role: string): Promise<Host>
+  /**
+   * A host on a network of its own behind a NAT, as a home router is: what comes from outside unasked is
+   * dropped. A symmetric one gives each destination another, random port.
+   */
+  addBehindNat(role: string, nat?: { readonly symmetric?: boolean }): Promise<HostBehindNat>
   close(): Promise<void>
+}
+
+export interface HostBehindNat extends Host {
+  readonly router: Host
 }
 
 /** Short, since an interface's name has 15 characters. */
@@ -39,10 +50,26 @@ export async function createLab(): Promise<Lab> {
     names.map((name, index) => addHost(lan, name, index + 1)),
   )
   if (!hub || !device || !neighbour) throw new Error('unreachable: three names give three hosts')
+  let last = names.length
+  const add = async (role: string): Promise<Host> => {
+    const name = `${prefix}-${role}`
+    namespaces.push(name)
+    await addNamespace(name)
+    last += 1
+    return addHost(lan, name, last)
+  }
   return {
     hub,
     device,
     neighbour,
+    addHost: add,
+    async addBehindNat(role, { symmetric = false } = {}) {
+      const router = await add(`${role}r`)
+      const name = `${prefix}-${role}`
+      namespaces.push(name)
+      await addNamespace(name)
+      return { router, ...(await connectInside(router, name, last, symmetric)) }
+    },
     async close() {
       // Programs that outlive their starter, as wireguard-go does, end with their namespace.
       for (const name of namespaces) {
@@ -68,6 +95,28 @@ async function addHost(lan: string, name: string, number: number): Promise<Host>
   await inside(name, `ip address add ${address4}/24 dev eth0`)
   await inside(name, `ip address add ${address6}/64 dev eth0 nodad`)
   await inside(name, 'ip link set eth0 up')
+  return hostOf(name, address4, address6)
+}
+
+async function connectInside(router: Host, name: string, number: number, symmetric: boolean): Promise<Host> {
+  const [gateway, address4] = [`172.31.${number}.1`, `172.31.${number}.2`]
+  await inside(router.name, `ip link add inside type veth peer name eth0 netns ${name}`)
+  await inside(router.name, `ip address add ${gateway}/24 dev inside`)
+  await inside(router.name, 'ip link set inside up')
+  await inside(name, `ip address add ${address4}/24 dev eth0`)
+  await inside(name, 'ip link set eth0 up')
+  await inside(name, `ip route add default via ${gateway}`)
+  await inside(router.name, 'sysctl -qw net.ipv4.ip_forward=1')
+  const rules = `table ip nat {
+  chain out { type nat hook postrouting priority srcnat; policy accept; oifname "eth0" masquerade ${symmetric ? 'fully-random' : ''}; }
+  chain through { type filter hook forward priority filter; policy accept; iifname "eth0" ct state new drop; }
+  chain self { type filter hook input priority filter; policy accept; iifname "eth0" meta l4proto udp drop; }
+}`
+  await execa({ input: rules })`ip netns exec ${router.name} nft -f -`
+  return hostOf(name, address4, '')
+}
+
+function hostOf(name: string, address4: string, address6: string): Host {
   const start = (file: string, args: readonly string[], options: Options = {}) =>
     execa('ip', ['netns', 'exec', name, file, ...args], { reject: false, ...options })
   return {

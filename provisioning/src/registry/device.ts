@@ -72,29 +72,37 @@ export async function addDevice(
   wanted: NewDevice,
   now: Date = new Date(),
 ): Promise<Device> {
+  return database.transaction().execute((transaction) => insertDevice(transaction, network, wanted, now))
+}
+
+/** What `addDevice` does, as a part of a larger transaction. */
+export async function insertDevice(
+  transaction: Database,
+  network: Network,
+  wanted: NewDevice,
+  now: Date,
+): Promise<Device> {
   const name = checkName(wanted.name)
   checkKey(wanted.publicKey)
   checkExpiry(wanted.expiresAt, now)
-  return database.transaction().execute(async (transaction) => {
-    await checkFree(transaction, { name, keys: [wanted.publicKey, wanted.directKey ?? ''] })
-    const row: DeviceTable = {
-      id: randomUUID(),
-      person_id: wanted.person.id,
-      name,
-      public_key: wanted.publicKey,
-      preshared_key: makePresharedKey(),
-      direct_key: wanted.directKey ?? null,
-      ...(await freeAddresses(transaction, network, now)),
-      keepalive: checkKeepalive(wanted.keepalive ?? defaultKeepalive),
-      created_at: now.toISOString(),
-      expires_at: wanted.expiresAt?.toISOString() ?? null,
-      disabled_at: null,
-      removed_at: null,
-    }
-    await transaction.insertInto('devices').values(row).execute()
-    await bumpRevision(transaction)
-    return toDevice({ ...row, person: wanted.person.name })
-  })
+  await checkFree(transaction, { name, keys: [wanted.publicKey, wanted.directKey ?? ''] })
+  const row: DeviceTable = {
+    id: randomUUID(),
+    person_id: wanted.person.id,
+    name,
+    public_key: wanted.publicKey,
+    preshared_key: makePresharedKey(),
+    direct_key: wanted.directKey ?? null,
+    ...(await freeAddresses(transaction, network, now)),
+    keepalive: checkKeepalive(wanted.keepalive ?? defaultKeepalive),
+    created_at: now.toISOString(),
+    expires_at: wanted.expiresAt?.toISOString() ?? null,
+    disabled_at: null,
+    removed_at: null,
+  }
+  await transaction.insertInto('devices').values(row).execute()
+  await bumpRevision(transaction)
+  return toDevice({ ...row, person: wanted.person.name })
 }
 
 /**
@@ -192,7 +200,8 @@ export async function rotateDevice(database: Database, name: string, publicKey: 
   checkKey(publicKey)
   return change(database, name, async (transaction) => {
     await checkFree(transaction, { keys: [publicKey] })
-    return { public_key: publicKey, preshared_key: makePresharedKey() }
+    // A device that joined makes its keys itself: with a config from us it is one that did not.
+    return { public_key: publicKey, preshared_key: makePresharedKey(), direct_key: null }
   })
 }
 

@@ -9,7 +9,7 @@ import { makeKeyPair, makePresharedKey } from '#overlay/keys.ts'
 import type { AddressPair } from '#overlay/addresses.ts'
 import type { Database } from '../database.ts'
 import { Problem } from '../problem.ts'
-import { addDevice, checkName, freeAddresses, listDevices, type Device } from './device.ts'
+import { checkName, freeAddresses, insertDevice, listDevices, type Device } from './device.ts'
 import { bumpRevision, type Network } from './network.ts'
 import type { Person } from './person.ts'
 
@@ -121,7 +121,7 @@ export async function redeemLink(
     if (Date.parse(row.expires_at) <= now.getTime())
       throw new Problem('link_expired', 'This link’s time has passed.', another)
     const person = { id: row.person_id, name: row.person }
-    const device = await addDevice(
+    const device = await insertDevice(
       transaction,
       network,
       { name: row.name, person, publicKey, ...(directKey !== undefined && { directKey }) },

@@ -56,6 +56,34 @@ export async function readPeers(name: string): Promise<LivePeer[] | undefined> {
   return failed ? undefined : parsePeers(stdout)
 }
 
+/**
+ * Sets one peer up anew, as if it had not been there: a handshake goes out at once where it has a keepalive.
+ * The others are not touched.
+ */
+export async function renewPeer(
+  { name, directory }: Pick<Interface, 'name' | 'directory'>,
+  { publicKey, presharedKey, endpoint, allowedIps, keepalive }: Peer,
+): Promise<void> {
+  const folder = await mkdtemp(join(directory, 'wg-'))
+  try {
+    const file = join(folder, 'preshared.key')
+    await writeFile(file, presharedKey, { mode: 0o600, flag: 'wx' })
+    await removePeer(name, publicKey)
+    await run('wg', [
+      ...['set', name, 'peer', publicKey, 'preshared-key', file, 'allowed-ips', allowedIps.join(',')],
+      ...(endpoint === undefined ? [] : ['endpoint', endpoint]),
+      ...(keepalive === undefined ? [] : ['persistent-keepalive', String(keepalive)]),
+    ])
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/** A no-op for a peer that is not there. */
+export async function removePeer(name: string, publicKey: string): Promise<void> {
+  await run('wg', ['set', name, 'peer', publicKey, 'remove'])
+}
+
 /** Takes an interface away; a no-op where it is gone. */
 export async function lower(name: string): Promise<void> {
   await execa('ip', ['link', 'delete', 'dev', name], { reject: false })
