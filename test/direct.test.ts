@@ -9,6 +9,7 @@ import {
   type Joined,
   type RunningGateway,
 } from './lab/gateway.ts'
+import { startPing } from './lab/ping.ts'
 import { createLab, type Host, type HostBehindNat, type Lab } from './lab/lab.ts'
 
 interface Entered {
@@ -176,19 +177,3 @@ describe('devices behind NATs', () => {
     expect(stdout).not.toContain(`"dst":"${bob.joined.address4}"`)
   })
 })
-
-/** Twenty packets a second. */
-function startPing(from: Host, to: string) {
-  const child = from.start('ping', ['-i', '0.05', '-W', '2', to])
-  return {
-    async stop(): Promise<{ sent: number; lost: number }> {
-      // The last one's answer may be on its way: it shall not count as lost.
-      await pause(200)
-      child.kill('SIGINT')
-      const { stdout } = await child
-      const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(String(stdout)) ?? []
-      const answered = Number(sent) - Number(received)
-      return { sent: Number(sent), lost: answered > 1 ? answered : 0 }
-    },
-  }
-}

@@ -99,8 +99,9 @@ export async function startStandIn(
 }
 
 /** Brings a device's config up with `wg-quick`, as a person would. Its interface has the file's name. */
-export async function joinOverlay(host: Host, directory: string, config: string): Promise<string> {
-  const name = `sd${process.pid % 100_000}`
+export async function joinOverlay(host: Host, directory: string, config: string, role = ''): Promise<string> {
+  // Interfaces of wireguard-go share one folder, whatever their namespace.
+  const name = `sd${process.pid % 100_000}${role.slice(0, 6)}`
   const file = join(directory, `${name}.conf`)
   await writeFile(file, config, { mode: 0o600 })
   const { exitCode } = await host.start('wg-quick', ['up', file], { stdio: 'ignore' })

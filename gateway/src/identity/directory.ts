@@ -35,8 +35,8 @@ export function createDirectory(network: Network): Directory {
           } as const,
         })),
       ]
-      const entries = known.flatMap(({ address4, address6, caller }): [string, Caller][] =>
-        [address4, address6].map((address) => [normal(address), caller]),
+      const entries = known.flatMap((one): [string, Caller][] =>
+        [one.address4, one.address6].map((address) => [normal(address), one.caller]),
       )
       callers = new Map([...hosts, ...entries])
       return [...before]

@@ -1,5 +1,6 @@
 /** `sotto device …`: who is in the network. */
 import { Command } from 'commander'
+import type { StringValue } from 'ms'
 import type { Enrolment } from '#enrolment/enrol.ts'
 import type { Device } from '#registry/device.ts'
 import type { DeviceView } from '#registry/view.ts'
@@ -335,12 +336,16 @@ async function personOf({ database }: Opened, name: string | undefined) {
   return name === undefined ? firstPerson(database) : ensurePerson(database, name)
 }
 
+function isDuration(text: string): text is StringValue {
+  return /^\d+(\.\d+)? ?(ms|s|m|h|d|w|y)$/.test(text)
+}
+
 /** `now`, a date, or a time from now. */
 async function readTime(text: string): Promise<Date> {
   const { default: ms } = await import('ms')
   const { Problem } = await import('#problem.ts')
   if (text === 'now') return new Date()
-  const ahead = /^\d/.test(text) && !text.includes('-') ? ms(text as `${number}d`) : undefined
+  const ahead = isDuration(text) ? ms(text) : undefined
   const at = ahead === undefined ? new Date(text) : new Date(Date.now() + ahead)
   if (!Number.isNaN(at.getTime())) return at
   throw new Problem(

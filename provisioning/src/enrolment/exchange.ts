@@ -78,7 +78,7 @@ export function createExchange(hubPrivateKey: string): Exchange {
   const candidates = new Map<string, readonly string[]>()
   const waiting = new Set<() => void>()
   const wake = (): void => {
-    for (const look of [...waiting]) look()
+    for (const look of waiting) look()
   }
 
   const view = (deviceId: string): NetworkView | undefined => {

@@ -110,9 +110,14 @@ export async function openDirectPaths(options: DirectPathsOptions): Promise<Dire
       ['-4', `${address4}/32`, view.self.address4],
       ['-6', `${address6}/128`, view.self.address6],
     ] as const)
+      // Connections that are open keep the address they have.
       await run('ip', [
-        ...[family, 'route', how, range, 'dev', name],
-        // Connections that are open keep the address they have.
+        family,
+        'route',
+        how,
+        range,
+        'dev',
+        name,
         ...(how === 'replace' ? ['src', source] : []),
       ])
   }
@@ -144,7 +149,7 @@ export async function openDirectPaths(options: DirectPathsOptions): Promise<Dire
         view = next
         if (hubMoved) await renewPeer(self, hubPeer(view))
         const wanted = new Map(next.peers.map((peer) => [peer.publicKey, peer]))
-        for (const entry of [...entries.values()])
+        for (const entry of entries.values())
           if (isOther(entry.peer, wanted.get(entry.peer.publicKey))) await drop(entry)
         for (const peer of next.peers) {
           const entry = entries.get(peer.publicKey)

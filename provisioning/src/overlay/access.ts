@@ -78,7 +78,7 @@ function names(party: Party, node: Node): boolean {
       return false
     case 'person':
       return party.id === node.personId
-    case 'device':
+    default:
       return party.id === node.id
   }
 }

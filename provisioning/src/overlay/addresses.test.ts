@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { freeRange4, hubAddresses, makeRange6, nextAddresses, overlaps } from './addresses.ts'
+import { freeRange4, hubAddresses, makeRange6, nextAddresses, overlaps, parseRange4 } from './addresses.ts'
 
 const ranges = { range4: '10.77.0.0/24', range6: 'fd12:3456:789a::/64' }
 
@@ -39,5 +39,25 @@ describe('the address plan', () => {
     expect(freeRange4([])).toBe('10.77.0.0/24')
     expect(freeRange4(['10.77.0.0/24', '10.77.1.5/32'])).toBe('10.77.2.0/24')
     expect(freeRange4(['10.0.0.0/8'])).toBeUndefined()
+  })
+})
+
+describe('a range for an overlay', () => {
+  it('is a private one of /16 to /29, in its canonical spelling', () => {
+    expect(parseRange4('10.77.3.9/22')).toBe('10.77.0.0/22')
+    for (const good of ['10.0.0.0/16', '172.31.255.248/29', '192.168.7.0/24', '100.64.0.0/16'])
+      expect(parseRange4(good), good).toBe(good)
+    for (const bad of [
+      '10.0.0.0/15',
+      '10.0.0.0/30',
+      '8.8.8.0/24',
+      '172.32.0.0/16',
+      '192.0.2.0/24',
+      '10.0.0/24',
+      '10.0.0.0',
+      'fd00::/64',
+      '',
+    ])
+      expect(parseRange4(bad), bad).toBeUndefined()
   })
 })

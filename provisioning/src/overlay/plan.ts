@@ -11,9 +11,12 @@ export interface Registry {
   /** Those that are open. */
   readonly links: readonly Link[]
   readonly rules: readonly Rule[]
+  /** Where each device was last heard from, `ip:port` by device id. */
+  readonly endpoints: ReadonlyMap<string, string>
 }
 
 export interface Plan {
+  /** An endpoint is where a device was last heard from: for a peer that is not on the interface yet. */
   readonly peers: readonly Peer[]
   /** The devices that may speak now. */
   readonly devices: readonly Device[]
@@ -27,7 +30,7 @@ export interface Plan {
 export function makePlan(
   network: Network,
   hubPrivateKey: string,
-  { devices, links, rules }: Registry,
+  { devices, links, rules, endpoints }: Registry,
   now: number = Date.now(),
 ): Plan {
   const admitted = devices.filter((device) => isAdmitted(device, now))
@@ -35,11 +38,11 @@ export function makePlan(
   const ends = [...admitted.map(({ expiresAt }) => expiresAt), ...open.map(({ expiresAt }) => expiresAt)]
   return {
     peers: [
-      ...[...admitted, ...open].map(({ publicKey, presharedKey, address4, address6 }) => ({
-        publicKey,
-        presharedKey,
-        allowedIps: [`${address4}/32`, `${address6}/128`],
-      })),
+      ...[...admitted, ...open].map(({ id, publicKey, presharedKey, address4, address6 }) => {
+        const endpoint = endpoints.get(id)
+        const allowedIps = [`${address4}/32`, `${address6}/128`]
+        return { publicKey, presharedKey, allowedIps, ...(endpoint !== undefined && { endpoint }) }
+      }),
       // No address of its own: it sends nothing but handshakes, and the hub sees from where.
       ...admitted.flatMap(({ directKey }) =>
         directKey === null

@@ -5,7 +5,7 @@ import type { Database } from '../database.ts'
 export interface PathTable {
   device_id: string
   peer_id: string
-  state: string
+  state: PathState
   reason: string | null
   since: string
 }
@@ -47,7 +47,7 @@ export async function readPaths(database: Database): Promise<Map<string, Path[]>
   const rows = await database.selectFrom('paths').selectAll().execute()
   const paths = new Map<string, Path[]>()
   for (const row of rows) {
-    const path = { peerId: row.peer_id, state: row.state as PathState, reason: row.reason, since: row.since }
+    const path = { peerId: row.peer_id, state: row.state, reason: row.reason, since: row.since }
     paths.set(row.device_id, [...(paths.get(row.device_id) ?? []), path])
   }
   return paths

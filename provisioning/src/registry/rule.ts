@@ -1,6 +1,5 @@
 /** Access rules between devices, and from devices to the gateway, as the admin gave them. */
-import type { Kysely } from 'kysely'
-import { z } from 'zod'
+import type { Generated, Kysely } from 'kysely'
 import type { Party, Rule } from '#overlay/access.ts'
 import type { Database } from '../database.ts'
 import { Problem } from '../problem.ts'
@@ -8,8 +7,8 @@ import { findDevice } from './device.ts'
 import { bumpRevision } from './network.ts'
 
 export interface RuleTable {
-  id: number
-  action: string
+  id: Generated<number>
+  action: 'allow' | 'deny'
   from_kind: string
   from_id: string | null
   to_kind: string
@@ -24,8 +23,6 @@ export interface NamedRule {
   readonly from: string
   readonly to: string
 }
-
-const action = z.enum(['allow', 'deny'])
 
 /** What to pass as `from` and `to`: see `NamedRule`. Throws a `Problem` for a party that does not exist. */
 export async function addRule(
@@ -50,7 +47,7 @@ export async function addRule(
         to_kind: to.kind,
         to_id: 'id' in to ? to.id : null,
         created_at: new Date().toISOString(),
-      } as RuleTable)
+      })
       .returning('id')
       .executeTakeFirstOrThrow()
     await bumpRevision(transaction)
@@ -71,7 +68,7 @@ export async function removeRule(database: Database, id: number): Promise<void> 
 export async function listRules(database: Database): Promise<Rule[]> {
   const rows = await database.selectFrom('rules').selectAll().orderBy('id').execute()
   return rows.map((row) => ({
-    action: action.parse(row.action),
+    action: row.action,
     from: toParty(row.from_kind, row.from_id),
     to: toParty(row.to_kind, row.to_id),
   }))
@@ -89,7 +86,7 @@ export async function nameRules(database: Database): Promise<NamedRule[]> {
   const nameOf = (kind: string, id: string | null) => (id === null ? kind : `${kind}:${names.get(id) ?? id}`)
   return rows.map((row) => ({
     id: row.id,
-    action: action.parse(row.action),
+    action: row.action,
     from: nameOf(row.from_kind, row.from_id),
     to: nameOf(row.to_kind, row.to_id),
   }))

@@ -70,6 +70,14 @@ export async function recordTraffic(
   })
 }
 
+/** Where each device was last heard from: `ip:port` by device. */
+export async function readEndpoints(database: Database): Promise<Map<string, string>> {
+  const rows = await database.selectFrom('traffic').select(['device_id', 'endpoint']).execute()
+  return new Map(
+    rows.flatMap(({ device_id, endpoint }) => (endpoint === null ? [] : [[device_id, endpoint]])),
+  )
+}
+
 /** By device. */
 export async function readTraffic(database: Database): Promise<Map<string, Traffic>> {
   const rows = await database.selectFrom('traffic').selectAll().execute()
@@ -109,7 +117,12 @@ function unseen(device_id: string): TrafficTable {
 }
 
 function same(one: TrafficTable, other: TrafficTable): boolean {
-  return (Object.keys(one) as (keyof TrafficTable)[]).every((key) => one[key] === other[key])
+  return (
+    one.last_received === other.last_received &&
+    one.last_sent === other.last_sent &&
+    one.latest_handshake === other.latest_handshake &&
+    one.endpoint === other.endpoint
+  )
 }
 
 /** @internal a migration; see `database.ts` */

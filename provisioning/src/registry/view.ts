@@ -34,7 +34,8 @@ export async function viewDevices(database: Database, now: number = Date.now()):
   const traffic = await readTraffic(database)
   const paths = await readPaths(database)
   const names = new Map(devices.map(({ id, name }) => [id, name]))
-  return devices.map(({ presharedKey: _, ...device }) => {
+  return devices.map((row) => {
+    const { presharedKey: _, ...device } = row
     const seen = traffic.get(device.id)
     return {
       ...device,

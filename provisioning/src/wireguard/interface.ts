@@ -69,11 +69,10 @@ export async function renewPeer(
     const file = join(folder, 'preshared.key')
     await writeFile(file, presharedKey, { mode: 0o600, flag: 'wx' })
     await removePeer(name, publicKey)
-    await run('wg', [
-      ...['set', name, 'peer', publicKey, 'preshared-key', file, 'allowed-ips', allowedIps.join(',')],
-      ...(endpoint === undefined ? [] : ['endpoint', endpoint]),
-      ...(keepalive === undefined ? [] : ['persistent-keepalive', String(keepalive)]),
-    ])
+    const settings = ['preshared-key', file, 'allowed-ips', allowedIps.join(',')]
+    if (endpoint !== undefined) settings.push('endpoint', endpoint)
+    if (keepalive !== undefined) settings.push('persistent-keepalive', String(keepalive))
+    await run('wg', ['set', name, 'peer', publicKey, ...settings])
   } finally {
     await rm(folder, { recursive: true, force: true })
   }

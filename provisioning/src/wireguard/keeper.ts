@@ -1,4 +1,5 @@
 /** Keeps the hub's interface as the registry has it: raised at the start, in step after each change, mended. */
+import { createSocket } from 'node:dgram'
 import { setTimeout as pause } from 'node:timers/promises'
 import { hubAddresses } from '#overlay/addresses.ts'
 import type { Plan } from '#overlay/plan.ts'
@@ -31,6 +32,8 @@ export interface KeeperEvents {
 
 /** Soon enough that a call through a vanished interface is only a hiccup; one `wg show` costs some 3 ms. */
 const lookEveryMs = 1_000
+/** RFC 863: what comes there is not answered. */
+const discardPort = 9
 
 /** Raises the interface and keeps it. Throws a `Problem` where it can't be raised at all. */
 export async function keepInterface(
@@ -63,11 +66,26 @@ export async function keepInterface(
         opened6: forwarding.opened6,
       }),
     )
+  /** A peer that is live keeps the endpoint that it is heard from. */
+  const peersFor = (live: ReadonlySet<string>): { peers: Peer[]; greeted: Peer[] } => ({
+    peers: wanted.peers.map(({ endpoint, ...peer }) =>
+      endpoint === undefined || live.has(peer.publicKey) ? peer : { ...peer, endpoint },
+    ),
+    greeted: wanted.peers.filter((peer) => peer.endpoint !== undefined && !live.has(peer.publicKey)),
+  })
+  const synchroniseAll = async (): Promise<void> => {
+    const { peers, greeted } = peersFor(seen ?? new Set())
+    await synchronise(hub, peers)
+    greet(greeted)
+  }
   const raiseAll = async (): Promise<Implementation> => {
     // The guard stands before there is anything to guard.
     await applyFirewall()
-    const { implementation, made } = await raise(hub, wanted.peers)
+    const left = (await readPeers(hub.name))?.map((peer) => peer.publicKey)
+    const { peers, greeted } = peersFor(new Set(left))
+    const { implementation, made } = await raise(hub, peers)
     if (made) seen = new Set()
+    greet(greeted)
     forwarding = await allowForwarding(hub.name)
     if (forwarding.opened6) await applyFirewall()
     return implementation
@@ -89,7 +107,7 @@ export async function keepInterface(
       return
     }
     if (!inStep(peers, wanted.peers)) {
-      await synchronise(hub, wanted.peers)
+      await synchroniseAll()
       events.mended('peers')
     }
     if ((await readRules(hub.name)) === undefined) {
@@ -121,7 +139,7 @@ export async function keepInterface(
         await read()
         wanted = next
         await applyFirewall()
-        await synchronise(hub, wanted.peers)
+        await synchroniseAll()
       }),
     open: (opened) =>
       inTurn(async () => {
@@ -139,6 +157,21 @@ export async function keepInterface(
       })
     },
   }
+}
+
+/**
+ * Says something to each, so that WireGuard shakes hands with it from here: its own end takes the session that
+ * was for alive, and would try anew only after 15 s (WireGuard paper, §6.4).
+ */
+function greet(peers: readonly Peer[]): void {
+  if (peers.length === 0) return
+  const socket = createSocket('udp4')
+  let left = peers.length
+  for (const { allowedIps } of peers)
+    socket.send(Buffer.of(0), discardPort, allowedIps[0]?.split('/')[0] ?? '', () => {
+      left -= 1
+      if (left === 0) socket.close()
+    })
 }
 
 function inStep(live: readonly LivePeer[], wanted: readonly Peer[]): boolean {
