@@ -12,7 +12,12 @@ const pinned = { node: '24.21.0', pnpm: '12.21.0' }
 const root = import.meta.dirname
 const toolchain = join(root, '.toolchain')
 const bin = join(toolchain, 'node_modules', '.bin')
-const environment = { ...process.env, PATH: bin + delimiter + process.env.PATH }
+const environment = {
+  ...process.env,
+  PATH: bin + delimiter + process.env.PATH,
+  // What Node has compiled once: a command starts in half the time.
+  NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(toolchain, 'compiled'),
+}
 
 try {
   await ensure(join(toolchain, 'installed'), JSON.stringify(pinned), 'Node and pnpm', installToolchain)

@@ -10,7 +10,6 @@ import { openState } from '@sotto/provisioning/state.ts'
 import { Command, CommanderError } from 'commander'
 import packageJson from './package.json' with { type: 'json' }
 import { createTerminal } from './terminal.ts'
-import { ensureWeb } from './web-build.ts'
 
 const terminal = createTerminal(process.argv.includes('--json'))
 const { output, progress } = terminal
@@ -22,7 +21,10 @@ const program = new Command('sotto')
     upCommand({
       output,
       progress,
-      web: () => ensureWeb(join(import.meta.dirname, 'web'), progress),
+      web: async () => {
+        const { ensureWeb } = await import('./web-build.ts')
+        return ensureWeb(join(import.meta.dirname, 'web'), progress)
+      },
       asked: terminal.asked,
     }),
   )

@@ -4,7 +4,6 @@
  */
 import type { Progress } from '@sotto/gateway/main.ts'
 import type { Output } from '@sotto/provisioning/commands/output.ts'
-import ora from 'ora'
 
 export interface Terminal {
   readonly output: Output
@@ -25,6 +24,8 @@ export function createTerminal(json: boolean): Terminal {
     },
     progress: {
       async step(title, task, done) {
+        // Commands that show no progress start sooner without it.
+        const { default: ora } = await import('ora')
         const spinner = ora({ text: title.padEnd(12), stream: process.stderr, discardStdin: false })
         // A terminal of no width, as some containers have, would be redrawn for ever.
         if (process.stderr.isTTY && process.stderr.columns > 0) spinner.start()

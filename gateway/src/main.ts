@@ -10,11 +10,17 @@ import { ensureLeaf, keepLeaf } from '@sotto/certs/leaf.ts'
 import { openDatabase, type Database } from '@sotto/provisioning/database.ts'
 import { enrol, type Enrolment } from '@sotto/provisioning/enrolment/enrol.ts'
 import { createExchange, type Exchange } from '@sotto/provisioning/enrolment/exchange.ts'
-import { checkRoutes, ensureNetwork, requireNetwork, type OpenNetwork } from '@sotto/provisioning/network.ts'
+import { checkRoutes, ensureNetwork, type OpenNetwork } from '@sotto/provisioning/network.ts'
 import { hubAddresses } from '@sotto/provisioning/overlay/addresses.ts'
 import { makePlan, type Plan } from '@sotto/provisioning/overlay/plan.ts'
 import { Problem } from '@sotto/provisioning/problem.ts'
-import { setGatewayPort, type Network } from '@sotto/provisioning/registry/network.ts'
+import {
+  readRevision,
+  requireNetwork,
+  setFollowed,
+  setGatewayPort,
+  type Network,
+} from '@sotto/provisioning/registry/network.ts'
 import { ensurePerson } from '@sotto/provisioning/registry/person.ts'
 import { readRegistry } from '@sotto/provisioning/registry/registry.ts'
 import { recordTraffic } from '@sotto/provisioning/registry/traffic.ts'
@@ -316,12 +322,17 @@ interface TakeUpDeps {
 function takeUp(deps: TakeUpDeps): () => Promise<number> {
   const { database, directory, exchange, hub, listener, log, overlay } = deps
   return async () => {
-    if (overlay instanceof Problem) return Infinity
+    const revision = await readRevision(database)
+    if (overlay instanceof Problem) {
+      await setFollowed(database, revision)
+      return Infinity
+    }
     const network = await requireNetwork(database)
     const plan = makePlan(network, hub.privateKey, await readRegistry(database))
     for (const address of directory.update(plan)) listener.end(address)
     exchange.update(network, plan)
     await overlay.update(plan)
+    await setFollowed(database, revision)
     log.info({ devices: plan.devices.length, links: plan.links.length }, 'took up the registry')
     return plan.until
   }

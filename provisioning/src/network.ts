@@ -103,18 +103,6 @@ export async function checkRoutes(range: string, own: readonly string[] = []): P
     )
 }
 
-/** The ready network of a state directory, as commands need it. */
-export async function requireNetwork(database: Database): Promise<Network> {
-  const network = await readNetwork(database)
-  if (!network)
-    throw new Problem(
-      'network_missing',
-      'There is no network yet.',
-      'Start the gateway once with `npm start`.',
-    )
-  return network
-}
-
 async function openNetwork(state: State, database: Database, known: Network, endpoint: string | undefined) {
   const privateKey = openNetworkKey(state, known)
   const network = endpoint === undefined ? known : await changeEndpoint(database, known, endpoint)

@@ -7,13 +7,10 @@ import { chmod, mkdir, readdir } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import writeFileAtomic from 'write-file-atomic'
-import { z } from 'zod'
 import { Problem } from './problem.ts'
 
 /** Tells our directory from any other, and an old layout from a new one. */
 const markerFile = 'sotto.json'
-const marker = z.object({ sotto: z.literal(1), createdAt: z.iso.datetime() })
 
 export interface State {
   readonly directory: string
@@ -67,6 +64,7 @@ export async function makeState(directory?: string): Promise<State> {
       `${state.directory} is not empty and is not a Sotto state directory.`,
       'Choose an empty or new directory with --state DIR.',
     )
+  const { default: writeFileAtomic } = await import('write-file-atomic')
   const made = JSON.stringify({ sotto: 1, createdAt: new Date().toISOString() })
   await writeFileAtomic(join(state.directory, markerFile), `${made}\n`, { mode: 0o600 })
   await chmod(state.directory, 0o700)
@@ -92,7 +90,12 @@ export function openState(directory?: string): State {
  * it ends: SQLite's lock is the kernel's, so a crash leaves nothing to clean up.
  */
 export function lockState(state: State): () => void {
-  const lock = new DatabaseSync(join(state.directory, 'lock'))
+  // A command that only looks whether it is held may hold it for a moment.
+  return lockWithin(state, 500)
+}
+
+function lockWithin(state: State, timeout: number): () => void {
+  const lock = new DatabaseSync(join(state.directory, 'lock'), { timeout })
   try {
     lock.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE')
   } catch (error) {
@@ -107,9 +110,20 @@ export function lockState(state: State): () => void {
   return () => lock.close()
 }
 
+/** Whether a gateway serves from the directory now. */
+export function isServed(state: State): boolean {
+  try {
+    lockWithin(state, 0)()
+    return false
+  } catch {
+    return true
+  }
+}
+
 function checkMarker(state: State): void {
   const text = readFileSync(join(state.directory, markerFile), 'utf8')
-  if (!marker.safeParse(parse(text)).success)
+  const marker = parse(text)
+  if (typeof marker !== 'object' || marker === null || !('sotto' in marker) || marker.sotto !== 1)
     throw new Problem(
       'state_damaged',
       `${join(state.directory, markerFile)} is not what Sotto writes: the directory is damaged or newer than this version.`,

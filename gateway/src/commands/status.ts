@@ -12,7 +12,7 @@ export function statusCommand(output: Output): Command {
     .action(async (options: { state?: string }) => {
       const { openState } = await import('@sotto/provisioning/state.ts')
       const { openDatabase } = await import('@sotto/provisioning/database.ts')
-      const { requireNetwork } = await import('@sotto/provisioning/network.ts')
+      const { requireNetwork } = await import('@sotto/provisioning/registry/network.ts')
       const { viewDevices } = await import('@sotto/provisioning/registry/view.ts')
       const { readPeers } = await import('@sotto/provisioning/wireguard/interface.ts')
       const state = openState(options.state)
@@ -48,17 +48,13 @@ type State = import('@sotto/provisioning/state.ts').State
 async function readRunning(state: State): Promise<{ origins: string[] } | undefined> {
   const { readFile } = await import('node:fs/promises')
   const { z } = await import('zod')
-  const { lockState } = await import('@sotto/provisioning/state.ts')
+  const { isServed } = await import('@sotto/provisioning/state.ts')
   const { announcement } = await import('#main.ts')
-  try {
-    // Whoever gets the lock knows that nobody serves, whatever a crash left in the file.
-    lockState(state)()
-    return undefined
-  } catch {
-    const text = await readFile(announcement(state), 'utf8').catch(() => '')
-    const read = z.object({ origins: z.array(z.string()) }).safeParse(text && JSON.parse(text))
-    return read.success ? read.data : { origins: [] }
-  }
+  // Whatever a crash left in the file.
+  if (!isServed(state)) return undefined
+  const text = await readFile(announcement(state), 'utf8').catch(() => '')
+  const read = z.object({ origins: z.array(z.string()) }).safeParse(text && JSON.parse(text))
+  return read.success ? read.data : { origins: [] }
 }
 
 /** Undefined where the gateway does not answer in time. */

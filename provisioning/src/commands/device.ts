@@ -4,7 +4,7 @@ import type { StringValue } from 'ms'
 import type { Enrolment } from '#enrolment/enrol.ts'
 import type { Device } from '#registry/device.ts'
 import type { DeviceView } from '#registry/view.ts'
-import { common, table, withNetwork, type CommonOptions, type Opened } from './network-state.ts'
+import { acted, common, table, withNetwork, type CommonOptions, type Opened } from './network-state.ts'
 import type { Output } from './output.ts'
 
 export function deviceCommand(output: Output): Command {
@@ -50,7 +50,7 @@ function add(output: Output): Command {
         const person = await personOf(opened, options.person)
         await handOver(
           output,
-          options,
+          { ...options, opened },
           (device) => `Added “${device.name}” for ${device.person}`,
           () =>
             enrol(opened.database, opened.network, {
@@ -94,6 +94,7 @@ async function addByLink(output: Output, name: string, options: AddOptions): Pro
       ...(lifeMs !== undefined && { lifeMs }),
     })
     const text = linkText(link, secrets, { network, port, rootCertificate })
+    await acted(opened)
     if (options.qr !== undefined)
       await writeFile(options.qr, await pictureQr(text, options.qr), { mode: 0o600, flag: 'wx' })
     output.result(
@@ -246,10 +247,11 @@ function rotate(output: Output): Command {
     .argument('<name>')
     .action(async (name: string, options: ConfigOptions) => {
       const { rotate: rotateKeys } = await import('#enrolment/enrol.ts')
-      await withNetwork(options, async ({ database, network }) => {
+      await withNetwork(options, async (opened) => {
+        const { database, network } = opened
         await handOver(
           output,
-          options,
+          { ...options, opened },
           (device) => `New keys for “${device.name}”`,
           () => rotateKeys(database, network, name, options.publicKey),
         )
@@ -283,7 +285,7 @@ function withConfig(command: Command): Command {
 /** Shows a config, once, or writes it where it was asked for. */
 async function handOver(
   output: Output,
-  options: ConfigOptions,
+  options: ConfigOptions & { readonly opened: Opened },
   title: (device: Device) => string,
   enrol: () => Promise<Enrolment>,
 ): Promise<void> {
@@ -300,6 +302,7 @@ async function handOver(
     throw error
   })
   const { device, config, keyMadeHere } = enrolment
+  await acted(options.opened)
   const [first, second] = files
   if (options.out !== undefined) await first?.write(config)
   if (options.qr !== undefined)
@@ -326,6 +329,7 @@ async function changing(
 ): Promise<void> {
   await withNetwork(options, async (opened) => {
     const device = await change(opened)
+    await acted(opened)
     const { presharedKey: _, ...data } = device
     output.result({ device: data }, said(device))
   })

@@ -25,13 +25,24 @@ export async function withNetwork(
 ): Promise<void> {
   const { openState } = await import('#state.ts')
   const { openDatabase } = await import('#database.ts')
-  const { requireNetwork } = await import('#network.ts')
+  const { requireNetwork } = await import('#registry/network.ts')
   const state = openState(options.state)
   const database = await openDatabase(state.database)
   try {
     await task({ state, database, network: await requireNetwork(database) })
   } finally {
     await database.destroy()
+  }
+}
+
+/** Waits until a running gateway has acted on what was changed: who is told that it is done can rely on it. */
+export async function acted({ state, database }: Pick<Opened, 'state' | 'database'>): Promise<void> {
+  const { isServed } = await import('#state.ts')
+  const { readFollowed, readRevision } = await import('#registry/network.ts')
+  const revision = await readRevision(database)
+  for (let waited = 0; waited < 2_000 && isServed(state); waited += 20) {
+    if ((await readFollowed(database)) >= revision) return
+    await new Promise((settle) => setTimeout(settle, 20))
   }
 }
 

@@ -1,6 +1,6 @@
 /** `sotto network …`: its ranges and endpoint, the hub's config, and who may reach whom. */
 import { Command } from 'commander'
-import { common, table, withNetwork, type CommonOptions } from './network-state.ts'
+import { acted, common, table, withNetwork, type CommonOptions } from './network-state.ts'
 import type { Output } from './output.ts'
 
 export function networkCommand(output: Output): Command {
@@ -103,8 +103,9 @@ function rule(output: Output, action: 'allow' | 'deny', description: string): Co
     .argument('<to>', `${parties}, gateway, or host: the hub’s machine with all its ports`)
     .action(async (from: string, to: string, options: CommonOptions) => {
       const { addRule } = await import('#registry/rule.ts')
-      await withNetwork(options, async ({ database }) => {
-        const added = await addRule(database, { action, from, to })
+      await withNetwork(options, async (opened) => {
+        const added = await addRule(opened.database, { action, from, to })
+        await acted(opened)
         output.result(
           { rule: added },
           `Rule ${added.id}: ${action} ${from} → ${to}. Take it back: ./sotto network forget ${added.id}`,
@@ -119,8 +120,9 @@ function forget(output: Output): Command {
     .argument('<rule>', 'its number, from ./sotto network rules')
     .action(async (id: string, options: CommonOptions) => {
       const { removeRule } = await import('#registry/rule.ts')
-      await withNetwork(options, async ({ database }) => {
-        await removeRule(database, Number(id))
+      await withNetwork(options, async (opened) => {
+        await removeRule(opened.database, Number(id))
+        await acted(opened)
         output.result({ rule: Number(id) }, `Rule ${id} is gone.`)
       })
     })

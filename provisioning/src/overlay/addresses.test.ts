@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { freeRange4, hubAddresses, makeRange6, nextAddresses, overlaps, parseRange4 } from './addresses.ts'
+import {
+  addressesAt,
+  freeRange4,
+  hubAddresses,
+  makeRange6,
+  lowestFree,
+  overlaps,
+  parseRange4,
+} from './addresses.ts'
 
 const ranges = { range4: '10.77.0.0/24', range6: 'fd12:3456:789a::/64' }
 
@@ -8,25 +16,24 @@ describe('the address plan', () => {
     expect(hubAddresses(ranges)).toEqual({ address4: '10.77.0.1', address6: 'fd12:3456:789a::1' })
   })
 
-  it('gives a device the lowest pair that is free', () => {
-    expect(nextAddresses(ranges, new Set())).toEqual({ address4: '10.77.0.2', address6: 'fd12:3456:789a::2' })
-    expect(nextAddresses(ranges, new Set(['10.77.0.2', '10.77.0.4']))?.address4).toBe('10.77.0.3')
-  })
-
-  it('carries into the next byte in a larger range', () => {
-    const taken = new Set(Array.from({ length: 254 }, (_, index) => `10.77.0.${index + 2}`))
-    expect(nextAddresses({ ...ranges, range4: '10.77.0.0/16' }, taken)).toEqual({
+  it('gives the same host number in both ranges', () => {
+    expect(addressesAt(ranges, 2)).toEqual({ address4: '10.77.0.2', address6: 'fd12:3456:789a::2' })
+    expect(addressesAt({ ...ranges, range4: '10.77.0.0/16' }, 256)).toEqual({
       address4: '10.77.1.0',
       address6: 'fd12:3456:789a::100',
     })
   })
 
-  it('never gives the broadcast address, and says when a range is full', () => {
+  it('finds the lowest number that is free', () => {
+    expect(lowestFree(ranges, new Set())).toBe(2)
+    expect(lowestFree(ranges, new Set([2, 4]))).toBe(3)
+  })
+
+  it('never gives the hub’s or the broadcast address, and says when a range is full', () => {
     const small = { ...ranges, range4: '10.77.0.0/29' }
-    const taken = new Set<string>()
-    for (let device = 0; device < 5; device += 1) taken.add(nextAddresses(small, taken)?.address4 ?? '')
-    expect([...taken].at(-1)).toBe('10.77.0.6')
-    expect(nextAddresses(small, taken)).toBeUndefined()
+    for (const number of [0, 1, 7, 8]) expect(addressesAt(small, number), String(number)).toBeUndefined()
+    expect(addressesAt(small, 6)?.address4).toBe('10.77.0.6')
+    expect(lowestFree(small, new Set([2, 3, 4, 5, 6]))).toBeUndefined()
   })
 
   it('makes a unique local /64 that differs each time (RFC 4193)', () => {

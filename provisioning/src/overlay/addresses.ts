@@ -16,6 +16,8 @@ export interface Ranges {
 }
 
 const hubNumber = 1
+/** Of the first device. */
+export const firstNumber = 2
 
 /** A unique local /64: `fd` and 40 random bits, so that two networks can meet later (RFC 4193 §3.2). */
 export function makeRange6(): string {
@@ -52,16 +54,21 @@ export function hubAddresses(ranges: Ranges): AddressPair {
   return numbered(ranges, hubNumber)
 }
 
-/** The lowest pair not in `taken` (IPv4 addresses); undefined where the range is full. */
-export function nextAddresses(ranges: Ranges, taken: ReadonlySet<string>): AddressPair | undefined {
-  const [, prefix] = ipaddr.IPv4.parseCIDR(ranges.range4)
-  // The last address of the range is its broadcast address.
-  const last = 2 ** (32 - prefix) - 2
-  for (let number = hubNumber + 1; number <= last; number += 1) {
-    const pair = numbered(ranges, number)
-    if (!taken.has(pair.address4)) return pair
-  }
+/** The pair of a host number; undefined for one that no device may have. */
+export function addressesAt(ranges: Ranges, number: number): AddressPair | undefined {
+  return number > hubNumber && number <= lastNumber(ranges) ? numbered(ranges, number) : undefined
+}
+
+/** The lowest host number not in `taken`; undefined where the range is full. */
+export function lowestFree(ranges: Ranges, taken: ReadonlySet<number>): number | undefined {
+  const last = lastNumber(ranges)
+  for (let number = firstNumber; number <= last; number += 1) if (!taken.has(number)) return number
   return undefined
+}
+
+/** The last address of a range is its broadcast address. */
+function lastNumber({ range4 }: Ranges): number {
+  return 2 ** (32 - ipaddr.IPv4.parseCIDR(range4)[1]) - 2
 }
 
 /** Whether two CIDR ranges of one family share an address. */

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { sql, type Kysely } from 'kysely'
-import { nextAddresses, type AddressPair } from '#overlay/addresses.ts'
+import { addressesAt, firstNumber, lowestFree, type AddressPair } from '#overlay/addresses.ts'
 import { isKey, makePresharedKey } from '#overlay/keys.ts'
 import type { Database } from '../database.ts'
 import { Problem } from '../problem.ts'
@@ -18,6 +18,7 @@ export interface DeviceTable {
   public_key: string
   preshared_key: string
   direct_key: string | null
+  number: number
   address4: string
   address6: string
   keepalive: number
@@ -93,7 +94,7 @@ export async function insertDevice(
     public_key: wanted.publicKey,
     preshared_key: makePresharedKey(),
     direct_key: wanted.directKey ?? null,
-    ...(await freeAddresses(transaction, network, now)),
+    ...(await freePlace(transaction, network, now)),
     keepalive: checkKeepalive(wanted.keepalive ?? defaultKeepalive),
     created_at: now.toISOString(),
     expires_at: wanted.expiresAt?.toISOString() ?? null,
@@ -105,30 +106,48 @@ export async function insertDevice(
   return toDevice({ ...row, person: wanted.person.name })
 }
 
+/** A place in the address plan. */
+export interface Place extends AddressPair {
+  readonly number: number
+}
+
 /**
- * The lowest addresses that no device or open link has, nor had within the quarantine. Throws a `Problem`
- * where the range is full; part of the transaction that takes them.
+ * The place after the last that was given, and at the end of the range the lowest that no device or open link
+ * has, nor had within the quarantine: an address is used again as late as can be. Throws a `Problem` where
+ * the range is full; part of the transaction that takes it.
  */
-export async function freeAddresses(database: Database, network: Network, now: Date): Promise<AddressPair> {
-  const since = new Date(now.getTime() - quarantineMs).toISOString()
-  const devices = await database
+export async function freePlace(database: Database, network: Network, now: Date): Promise<Place> {
+  const device = await database
     .selectFrom('devices')
-    .select('address4')
-    .where((where) => where.or([where('removed_at', 'is', null), where('removed_at', '>', since)]))
-    .execute()
-  const links = await database
-    .selectFrom('links')
-    .select('address4')
-    .where('expires_at', '>', now.toISOString())
-    .execute()
-  const taken = new Set([...devices, ...links].map((row) => row.address4))
-  const addresses = nextAddresses(network, taken)
-  if (addresses) return addresses
+    .select((_) => _.fn.max('number').as('last'))
+    .executeTakeFirst()
+  const link = await openPlaces(database, now)
+    .select((_) => _.fn.max('number').as('last'))
+    .executeTakeFirst()
+  const next = Math.max(device?.last ?? 0, link?.last ?? 0, firstNumber - 1) + 1
+  const number = addressesAt(network, next) ? next : lowestFree(network, await takenNumbers(database, now))
+  const addresses = number === undefined ? undefined : addressesAt(network, number)
+  if (number !== undefined && addresses) return { number, ...addresses }
   throw new Problem(
     'addresses_exhausted',
     `Every address of ${network.range4} is taken, or was until less than ${quarantineMs / 86_400_000} days ago.`,
     'Remove devices that are no longer used, or start a network with a larger range: `npm start -- --state DIR --range 10.77.0.0/16`.',
   )
+}
+
+async function takenNumbers(database: Database, now: Date): Promise<Set<number>> {
+  const since = new Date(now.getTime() - quarantineMs).toISOString()
+  const devices = await database
+    .selectFrom('devices')
+    .select('number')
+    .where((where) => where.or([where('removed_at', 'is', null), where('removed_at', '>', since)]))
+    .execute()
+  const links = await openPlaces(database, now).select('number').execute()
+  return new Set([...devices, ...links].map((row) => row.number))
+}
+
+function openPlaces(database: Database, now: Date) {
+  return database.selectFrom('links').where('expires_at', '>', now.toISOString())
 }
 
 /** The devices that are in the network, disabled and expired ones too, oldest first. */
@@ -319,6 +338,7 @@ export async function createDevices(database: Kysely<unknown>): Promise<void> {
     .addColumn('public_key', 'text', (column) => column.notNull().unique())
     .addColumn('preshared_key', 'text', (column) => column.notNull())
     .addColumn('direct_key', 'text', (column) => column.unique())
+    .addColumn('number', 'integer', (column) => column.notNull())
     .addColumn('address4', 'text', (column) => column.notNull())
     .addColumn('address6', 'text', (column) => column.notNull())
     .addColumn('keepalive', 'integer', (column) => column.notNull())
@@ -327,6 +347,7 @@ export async function createDevices(database: Kysely<unknown>): Promise<void> {
     .addColumn('disabled_at', 'text')
     .addColumn('removed_at', 'text')
     .execute()
+  await database.schema.createIndex('devices_number').on('devices').column('number').execute()
   // A removed device keeps its row; its name and, after the quarantine, its addresses are free again.
   for (const column of ['name', 'address4', 'address6'] as const)
     await database.schema

@@ -9,7 +9,7 @@ import { makeKeyPair, makePresharedKey } from '#overlay/keys.ts'
 import type { AddressPair } from '#overlay/addresses.ts'
 import type { Database } from '../database.ts'
 import { Problem } from '../problem.ts'
-import { checkName, freeAddresses, insertDevice, listDevices, type Device } from './device.ts'
+import { checkName, freePlace, insertDevice, listDevices, type Device } from './device.ts'
 import { bumpRevision, type Network } from './network.ts'
 import type { Person } from './person.ts'
 
@@ -20,6 +20,7 @@ export interface LinkTable {
   token_hash: string
   public_key: string
   preshared_key: string
+  number: number
   address4: string
   address6: string
   created_at: string
@@ -68,7 +69,7 @@ export async function makeLink(
       token_hash: hash(token),
       public_key: publicKey,
       preshared_key: makePresharedKey(),
-      ...(await freeAddresses(transaction, network, now)),
+      ...(await freePlace(transaction, network, now)),
       created_at: now.toISOString(),
       expires_at: new Date(now.getTime() + (wanted.lifeMs ?? defaultLinkLifeMs)).toISOString(),
       used_at: null,
@@ -188,6 +189,7 @@ export async function createLinks(database: Kysely<unknown>): Promise<void> {
     .addColumn('token_hash', 'text', (column) => column.notNull().unique())
     .addColumn('public_key', 'text', (column) => column.notNull().unique())
     .addColumn('preshared_key', 'text', (column) => column.notNull())
+    .addColumn('number', 'integer', (column) => column.notNull())
     .addColumn('address4', 'text', (column) => column.notNull())
     .addColumn('address6', 'text', (column) => column.notNull())
     .addColumn('created_at', 'text', (column) => column.notNull())

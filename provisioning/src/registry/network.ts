@@ -1,6 +1,7 @@
 /** The network: one row, made once. Its revision grows with each change that the gateway has to act on. */
 import type { Kysely } from 'kysely'
 import type { Database } from '../database.ts'
+import { Problem } from '../problem.ts'
 
 export interface NetworkTable {
   id: number
@@ -12,6 +13,7 @@ export interface NetworkTable {
   public_key: string
   gateway_port: number | null
   revision: number
+  followed: number
   created_at: string
 }
 
@@ -47,6 +49,18 @@ export async function readNetwork(database: Database): Promise<Network | undefin
   )
 }
 
+/** The ready network of a state directory, as commands need it. */
+export async function requireNetwork(database: Database): Promise<Network> {
+  const network = await readNetwork(database)
+  if (!network)
+    throw new Problem(
+      'network_missing',
+      'There is no network yet.',
+      'Start the gateway once with `npm start`.',
+    )
+  return network
+}
+
 export async function insertNetwork(database: Database, network: Network): Promise<void> {
   await database
     .insertInto('network')
@@ -60,6 +74,7 @@ export async function insertNetwork(database: Database, network: Network): Promi
       public_key: network.publicKey,
       gateway_port: network.gatewayPort,
       revision: 1,
+      followed: 0,
       created_at: new Date().toISOString(),
     })
     .execute()
@@ -84,6 +99,16 @@ export async function readRevision(database: Database): Promise<number> {
   return row?.revision ?? 0
 }
 
+/** The revision that a running gateway has brought its interface in step with. */
+export async function readFollowed(database: Database): Promise<number> {
+  const row = await database.selectFrom('network').select('followed').executeTakeFirst()
+  return row?.followed ?? 0
+}
+
+export async function setFollowed(database: Database, revision: number): Promise<void> {
+  await database.updateTable('network').set({ followed: revision }).execute()
+}
+
 /** Part of the transaction that makes a change. */
 export async function bumpRevision(database: Database): Promise<void> {
   await database
@@ -105,6 +130,7 @@ export async function createNetwork(database: Kysely<unknown>): Promise<void> {
     .addColumn('public_key', 'text', (column) => column.notNull())
     .addColumn('gateway_port', 'integer')
     .addColumn('revision', 'integer', (column) => column.notNull())
+    .addColumn('followed', 'integer', (column) => column.notNull())
     .addColumn('created_at', 'text', (column) => column.notNull())
     .execute()
 }

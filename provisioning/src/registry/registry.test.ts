@@ -49,7 +49,9 @@ async function open(range4: string): Promise<void> {
   }
   await insertNetwork(database, network)
 }
-const add = (name: string, now = start) =>
+/** Each a little younger than the last. */
+let added = 0
+const add = (name: string, now = later((added += 1))) =>
   addDevice(database, network, { name, person: ada, publicKey: publicKey() }, now)
 
 beforeEach(async () => {

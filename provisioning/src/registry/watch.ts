@@ -4,7 +4,7 @@ import type { Database } from '../database.ts'
 import { readRevision } from './network.ts'
 
 /** A removed or expired device must be out within a second; a look costs some 50 µs. */
-const lookEveryMs = 200
+const lookEveryMs = 100
 
 /**
  * Calls `changed` after each change, one call at a time, and at the time that its last call gave, since some
