@@ -1,6 +1,6 @@
 /** The `sotto` command: the one place that sees every package. `launch.mjs` runs it with the right Node. */
 import { join } from 'node:path'
-import { certCommand } from '@sotto/certs/commands/cert.ts'
+import { certCommand, fromMkcert } from '@sotto/certs/commands/cert.ts'
 import { statusCommand } from '@sotto/gateway/commands/status.ts'
 import { upCommand } from '@sotto/gateway/commands/up.ts'
 import { deviceCommand } from '@sotto/provisioning/commands/device.ts'
@@ -38,7 +38,7 @@ for (const command of [program, ...program.commands, ...program.commands.flatMap
   command.exitOverride().showHelpAfterError('(--help shows what it takes)').showSuggestionAfterError()
 
 try {
-  await program.parseAsync()
+  await program.parseAsync(process.argv[2] === 'cert' ? fromMkcert(process.argv) : process.argv)
 } catch (error) {
   // Commander has printed its own errors and help by then.
   if (error instanceof CommanderError) process.exitCode = error.exitCode

@@ -25,5 +25,11 @@ export type AuthorityFault =
   | 'not_permitted'
   /** Writing would replace what is there. */
   | 'taken'
+  /** The root's private key is not where it was looked for. */
+  | 'root_key'
+  | 'no_rollover'
+  | 'wrong_passphrase'
+  | 'short_passphrase'
+  | 'no_passphrase'
   /** The system refuses to read or write. */
   | 'inaccessible'

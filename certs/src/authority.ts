@@ -9,7 +9,14 @@ import { chmod, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as x509 from '@peculiar/x509'
 import { AuthorityError, type AuthorityFault } from './authority-error.ts'
-import { certificatePem, commonName, makeCertificate, type Signer } from './certificate.ts'
+import {
+  certificatePem,
+  commonName,
+  commonNameOf,
+  makeCertificate,
+  type Signer,
+  type Validity,
+} from './certificate.ts'
 import { isP256, keyAlgorithm, keyPem, makeKeyPair } from './key-pair.ts'
 import { nameConstraints, permittedBy, type Permitted } from './name-constraints.ts'
 import { inaccessible, readPem, writePem } from './pem-file.ts'
@@ -97,7 +104,7 @@ export async function loadAuthority(
   checkDates(directory, parts, now)
   const { root, intermediate, intermediateKey } = parts
   return {
-    name: new x509.X509Certificate(root.raw).subjectName.getField('CN')[0] ?? root.subject,
+    name: commonNameOf(root),
     rootCertificate: root.toString(),
     intermediateCertificate: intermediate.toString(),
     fingerprint: root.fingerprint256,
@@ -115,7 +122,6 @@ export async function loadAuthority(
 /** In the order of writing. The intermediate's certificate is last: without it, a crash left half a CA. */
 async function makeFiles(request: AuthorityRequest, now: Date): Promise<Map<File, string>> {
   const name = Array.from(request.name).slice(0, nameLength).join('')
-  const constraints = nameConstraints(request.permitted)
   const rootPair = await makeKeyPair()
   const issuer = { name: commonName(name), ...rootPair }
   const root = await makeCertificate({
@@ -123,19 +129,53 @@ async function makeFiles(request: AuthorityRequest, now: Date): Promise<Map<File
     issuer,
     publicKey: rootPair.publicKey,
     validity: { now, lifeMs: rootLifeMs },
-    extensions: [...signsCertificates(1), constraints],
+    extensions: [...signsCertificates(1), nameConstraints(request.permitted)],
   })
+  return new Map<File, string>([
+    ['root.key', keyPem(rootPair.privateKey)],
+    ['root.crt', certificatePem(root)],
+    ...(await intermediateFiles(issuer, request.permitted, { now, lifeMs: intermediateLifeMs })),
+  ])
+}
+
+/** A new intermediate of a root that is there, for the same names; key first, as it must be written. */
+export async function makeIntermediate(
+  rootPem: string,
+  rootKey: KeyObject,
+  now: Date,
+): Promise<ReadonlyMap<string, string>> {
+  const root = new X509Certificate(rootPem)
+  const parsed = new x509.X509Certificate(root.raw)
+  const permitted = permittedBy(parsed)
+  if (!permitted || !root.checkPrivateKey(rootKey))
+    throw new AuthorityError('mismatch', 'That is not the key of root.crt.', 'Bring the right root.key back.')
+  const issuer = {
+    name: parsed.subjectName.toJSON(),
+    publicKey: root.publicKey.toCryptoKey(keyAlgorithm, true, ['verify']),
+    privateKey: rootKey.toCryptoKey(keyAlgorithm, true, ['sign']),
+  }
+  return intermediateFiles(issuer, permitted, { now, lifeMs: intermediateLifeMs, until: root.validToDate })
+}
+
+async function intermediateFiles(
+  issuer: Signer,
+  permitted: Permitted,
+  validity: Validity,
+): Promise<Map<File, string>> {
+  const [{ CN: [name = ''] = [] } = {}] = issuer.name
   const pair = await makeKeyPair()
   const intermediate = await makeCertificate({
     subject: `${name}, issuing`,
     issuer,
     publicKey: pair.publicKey,
-    validity: { now, lifeMs: intermediateLifeMs },
-    extensions: [...signsCertificates(0), constraints, new x509.ExtendedKeyUsageExtension(usages)],
+    validity,
+    extensions: [
+      ...signsCertificates(0),
+      nameConstraints(permitted),
+      new x509.ExtendedKeyUsageExtension(usages),
+    ],
   })
   return new Map<File, string>([
-    ['root.key', keyPem(rootPair.privateKey)],
-    ['root.crt', certificatePem(root)],
     ['intermediate.key', keyPem(pair.privateKey)],
     ['intermediate.crt', certificatePem(intermediate)],
   ])

@@ -1,6 +1,6 @@
 /** What every certificate of ours has, the CA's and the leaves': how it is signed and how long it holds. */
 import 'reflect-metadata'
-import { randomBytes, type webcrypto } from 'node:crypto'
+import { randomBytes, type webcrypto, type X509Certificate } from 'node:crypto'
 import * as x509 from '@peculiar/x509'
 import { keyAlgorithm } from './key-pair.ts'
 
@@ -53,6 +53,11 @@ export async function makeCertificate(request: CertificateRequest): Promise<x509
 
 export function commonName(name: string): x509.JsonName {
   return [{ CN: [name] }]
+}
+
+/** Whose a certificate is, as it was written; its subject as a whole where it has no common name. */
+export function commonNameOf(certificate: X509Certificate): string {
+  return new x509.X509Certificate(certificate.raw).subjectName.getField('CN')[0] ?? certificate.subject
 }
 
 /** With the line end that files want. */

@@ -187,7 +187,7 @@ describe('a kept leaf', () => {
     return {
       next: () => new Promise<unknown>((settle) => waiting.push(settle)),
       start: () => {
-        stop = keepLeaf(authority, directory(), { names }, tell, tell)
+        stop = keepLeaf(async () => authority, directory(), { names }, tell, tell)
       },
     }
   }

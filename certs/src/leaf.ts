@@ -25,6 +25,8 @@ export interface Leaf {
 export interface LeafRequest {
   /** DNS names and IP addresses, at least one. */
   readonly names: readonly string[]
+  /** Whether it may also show who a client is. */
+  readonly client?: boolean
   readonly now?: Date
 }
 
@@ -36,7 +38,7 @@ const lookEveryMs = 3_600_000
 /** Issues a server leaf. Throws an `AuthorityError` for a name outside the CA's constraints. */
 export async function issueLeaf(
   authority: Authority,
-  { names, now = new Date() }: LeafRequest,
+  { names, client = false, now = new Date() }: LeafRequest,
 ): Promise<Leaf> {
   const subjects = permittedSubjects(authority, names)
   const until = authority.intermediateNotAfter
@@ -54,7 +56,10 @@ export async function issueLeaf(
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+      new x509.ExtendedKeyUsageExtension([
+        x509.ExtendedKeyUsage.serverAuth,
+        ...(client ? [x509.ExtendedKeyUsage.clientAuth] : []),
+      ]),
       // Critical, since with no subject the names alone say whose it is (RFC 5280 §4.2.1.6).
       new x509.SubjectAlternativeNameExtension([...subjects], true),
     ],
@@ -95,11 +100,11 @@ export async function readLeaf(directory: string): Promise<Leaf | undefined> {
 }
 
 /**
- * Looks at once and every hour, and hands over each new leaf. A look that fails is told to `failed` and
+ * Looks at once and every hour, at the CA too, which may have been replaced, and hands over each new leaf. A look that fails is told to `failed` and
  * tried again an hour later. Returns what ends it; nothing is handed over after that.
  */
 export function keepLeaf(
-  authority: Authority,
+  load: () => Promise<Authority>,
   directory: string,
   { names }: Pick<LeafRequest, 'names'>,
   renewed: (leaf: Leaf) => void,
@@ -109,7 +114,7 @@ export function keepLeaf(
   let due = false
   let stopped = false
   const look = async (): Promise<void> => {
-    const leaf = await ensureLeaf(authority, directory, { names })
+    const leaf = await ensureLeaf(await load(), directory, { names })
     if (stopped) return
     // Also one that another process put there between two looks, and one that could not be handed over.
     due ||= leaf.issued || (known !== undefined && leaf.cert !== known)

@@ -14,10 +14,12 @@ export async function readPem(file: string): Promise<string | undefined> {
 }
 
 /** @param mode 0o600 unless the file is for others to read too */
-export async function writePem(file: string, pem: string, mode = 0o600): Promise<void> {
-  await writeFileAtomic(file, pem, { mode }).catch((error: unknown) => {
-    throw inaccessible(`${file} can't be written`, error)
-  })
+export async function writePem(file: string, pem: string | Uint8Array, mode = 0o600): Promise<void> {
+  await writeFileAtomic(file, typeof pem === 'string' ? pem : Buffer.from(pem), { mode }).catch(
+    (error: unknown) => {
+      throw inaccessible(`${file} can't be written`, error)
+    },
+  )
 }
 
 export function inaccessible(what: string, cause: unknown): AuthorityError {

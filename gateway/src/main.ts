@@ -5,8 +5,9 @@
 import { rm } from 'node:fs/promises'
 import { hostname, networkInterfaces } from 'node:os'
 import { join } from 'node:path'
-import { loadOrMakeAuthority, type Authority } from '@sotto/certs/authority.ts'
+import { loadAuthority, loadOrMakeAuthority, type Authority } from '@sotto/certs/authority.ts'
 import { ensureLeaf, keepLeaf } from '@sotto/certs/leaf.ts'
+import { resumeSwitch } from '@sotto/certs/rollover.ts'
 import { openDatabase, type Database } from '@sotto/provisioning/database.ts'
 import { enrol, type Enrolment } from '@sotto/provisioning/enrolment/enrol.ts'
 import { createExchange, type Exchange } from '@sotto/provisioning/enrolment/exchange.ts'
@@ -164,7 +165,7 @@ async function open(
   )
   onClose(
     keepLeaf(
-      certificates.authority,
+      () => loadAuthority(state.certs),
       state.certs,
       { names: leafNames(network) },
       (leaf) => listener.renew(leaf),
@@ -207,6 +208,7 @@ interface Certificates {
 }
 
 async function openCertificates(state: State, network: Network): Promise<Certificates> {
+  await resumeSwitch(state.certs)
   const { authority, made } = await loadOrMakeAuthority(state.certs, {
     name: `Sotto CA of ${hostname()}`,
     permitted: {

@@ -110,9 +110,19 @@ describe('a direct path', () => {
       const effects = run(directPath(), 500, 20_000, busy)
       const [at] = effects.find(([, { kind }]) => kind === 'demote') ?? []
       expect(at, String(busy)).toBeLessThanOrEqual(within)
-      const [, next] = effects[effects.findIndex(([, { kind }]) => kind === 'demote') + 1] ?? []
-      expect(next?.kind).toBe('dial')
+      const after = effects.filter(([now]) => now > (at ?? 0))
+      // What the other end still sends this way is taken, and the path is dialled anew only then.
+      expect(after.find(([, { kind }]) => kind === 'dial')?.[0]).toBeGreaterThan((at ?? 0) + 5_000)
+      expect(after[0]?.[1].kind).toBe('ask')
     }
+  })
+
+  it('is taken again when the silence was only a pause, without a new handshake', () => {
+    const path = directPath()
+    const effects = run(path, 500, 4_000, true)
+    expect(kinds(effects)).toContain('demote')
+    expect(kinds(effects)).not.toContain('dial')
+    expect(answer(path, 4_000, 3)).toEqual(['promote'])
   })
 
   it('stays while it is answered, whatever the hub says of the other', () => {

@@ -134,7 +134,9 @@ export function createDirectPath(first: DirectPeer, firstOwn: OwnEnd): DirectPat
         unanswered = 0
         reason = `${peer.name} fell silent on the direct path.`
         probe()
-        return [{ kind: 'demote' }, ...probing(now)]
+        // Not dialled anew at once: if the silence was only a pause, the other end still sends this way.
+        dialledAt = now
+        return [{ kind: 'demote' }, ...asking(now)]
       }
       unanswered += 1
       return asking(now)
