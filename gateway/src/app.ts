@@ -6,6 +6,7 @@ import { createOverlayApi, type OverlayDeps } from '#api/overlay.ts'
 import type { Engines } from '#engines/engine.ts'
 import type { AppEnv } from '#identity/app-env.ts'
 import type { Directory } from '#identity/directory.ts'
+import { createEnrol, createPlain, type EnrolDeps } from '#listener/enrol.ts'
 import { checkOrigin, type OwnNames } from '#listener/origin.ts'
 import { createWeb } from '#listener/web.ts'
 
@@ -15,8 +16,7 @@ export interface AppDeps {
   readonly overlay: OverlayDeps
   /** Known once the port is. */
   names(): OwnNames
-  /** The CA's root, PEM, for devices to install. */
-  readonly root: string
+  readonly enrol: EnrolDeps
   /** What `nuxt generate` made. */
   readonly web: string
   readonly log: Logger
@@ -26,23 +26,8 @@ export interface AppDeps {
 const guestPaths = new Set(['/sotto/enrolment', '/enrol', '/ca.crt', '/ca.mobileconfig'])
 
 export function createApp(deps: AppDeps): Hono<AppEnv> {
-  const app = new Hono<AppEnv>()
-  app.use(async (c, next) => {
-    const verdict = checkOrigin(deps.names(), c.req.header('host'), c.req.header('origin'))
-    if (!verdict.allow) return c.json({ error: verdict.message }, verdict.status)
-    const caller = deps.directory.identify(c.env.incoming.socket.remoteAddress)
-    if (!caller) return c.json({ error: 'This address is no device of this network.' }, 403)
-    if (caller.kind === 'guest' && !guestPaths.has(c.req.path))
-      return c.json({ error: 'A one-time link lets a device enrol, and nothing else.' }, 403)
-    c.set('caller', caller)
-    return next()
-  })
-  app.get('/ca.crt', (c) =>
-    c.body(deps.root, 200, {
-      'Content-Type': 'application/x-x509-ca-cert',
-      'Content-Disposition': 'attachment; filename="sotto-ca.crt"',
-    }),
-  )
+  const app = guarded(deps)
+  app.route('/', createEnrol(deps.enrol))
   app.route('/', createApi({ engines: deps.engines, log: deps.log }))
   app.route('/', createOverlayApi(deps.overlay))
   app.route('/', createWeb(deps.web))
@@ -50,6 +35,27 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   app.onError((error, c) => {
     deps.log.error({ err: error, path: c.req.path }, 'a request failed')
     return c.json({ error: 'The gateway failed at this request. Its log says why.' }, 500)
+  })
+  return app
+}
+
+/** For a device that does not trust us yet: what comes without TLS. */
+export function createPlainApp(deps: Pick<AppDeps, 'directory' | 'names' | 'enrol'>): Hono<AppEnv> {
+  return guarded(deps).route('/', createPlain(createEnrol(deps.enrol)))
+}
+
+/** Who may ask at all. */
+function guarded({ directory, names }: Pick<AppDeps, 'directory' | 'names'>): Hono<AppEnv> {
+  const app = new Hono<AppEnv>()
+  app.use(async (c, next) => {
+    const verdict = checkOrigin(names(), c.req.header('host'), c.req.header('origin'))
+    if (!verdict.allow) return c.json({ error: verdict.message }, verdict.status)
+    const caller = directory.identify(c.env.incoming.socket.remoteAddress)
+    if (!caller) return c.json({ error: 'This address is no device of this network.' }, 403)
+    if (caller.kind === 'guest' && !guestPaths.has(c.req.path))
+      return c.json({ error: 'A one-time link lets a device enrol, and nothing else.' }, 403)
+    c.set('caller', caller)
+    return next()
   })
   return app
 }

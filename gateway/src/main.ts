@@ -7,7 +7,7 @@ import { hostname, networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { loadAuthority, loadOrMakeAuthority, type Authority } from '@sotto/certs/authority.ts'
 import { ensureLeaf, keepLeaf } from '@sotto/certs/leaf.ts'
-import { resumeSwitch } from '@sotto/certs/rollover.ts'
+import { resumeSwitch, trustedRoots } from '@sotto/certs/rollover.ts'
 import { openDatabase, type Database } from '@sotto/provisioning/database.ts'
 import { enrol, type Enrolment } from '@sotto/provisioning/enrolment/enrol.ts'
 import { createExchange, type Exchange } from '@sotto/provisioning/enrolment/exchange.ts'
@@ -36,7 +36,7 @@ import { createDirectory, normal, type Directory } from '#identity/directory.ts'
 import { listen, type Listener } from '#listener/listener.ts'
 import { ownNames } from '#listener/origin.ts'
 import { createUpgrade } from '#realtime/socket.ts'
-import { createApp } from './app.ts'
+import { createApp, createPlainApp } from './app.ts'
 import type { GatewayConfig } from './config.ts'
 
 export interface Gateway {
@@ -148,6 +148,7 @@ async function open(
     follow: () => follow(),
     addresses,
     certificates,
+    certs: state.certs,
     directory,
     engines,
     network,
@@ -269,6 +270,8 @@ async function openOverlay(config: GatewayConfig, deps: OverlayDeps): Promise<Ke
 interface ServeDeps extends Surroundings {
   readonly addresses: readonly string[]
   readonly certificates: Certificates
+  /** Directory of the CA. */
+  readonly certs: string
   readonly directory: Directory
   readonly engines: Engines
   readonly network: Network
@@ -281,6 +284,7 @@ interface ServeDeps extends Surroundings {
 async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> {
   const { addresses, certificates, database, directory, engines, exchange, follow, log, progress, web } = deps
   let port = config.port
+  const enrol = { ca: certificates.authority, roots: () => trustedRoots(deps.certs) }
   const names = () => ownNames([...addresses, overlayName, ...loopbackNames], port)
   const listener = await progress.step(
     'Gateway',
@@ -294,10 +298,11 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
           engines,
           overlay: { database, exchange, follow },
           names,
-          root: certificates.authority.rootCertificate,
+          enrol,
           web,
           log,
         }),
+        plain: createPlainApp({ directory, names, enrol }),
         upgrade: createUpgrade({ directory, engines, names, log }),
         admits: (address) => directory.identify(address) !== undefined,
       }),

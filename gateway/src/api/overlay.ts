@@ -13,6 +13,7 @@ import { bodyLimit } from 'hono/body-limit'
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import { z } from 'zod'
 import type { AppEnv } from '#identity/app-env.ts'
+import type { DeviceList } from '#protocol/devices.ts'
 import { renderMetrics } from './metrics.ts'
 
 export interface OverlayDeps {
@@ -122,7 +123,7 @@ export function createOverlayApi({ database, exchange, follow }: OverlayDeps): H
     const { kind, personId } = c.get('caller')
     const all = kind === 'host' || personId === (await firstPerson(database)).id
     const devices = (await viewDevices(database)).filter((device) => all || device.personId === personId)
-    return c.json({ devices }, 200, { 'Cache-Control': 'no-store' })
+    return c.json({ devices } satisfies DeviceList, 200, { 'Cache-Control': 'no-store' })
   })
 
   app.get('/metrics', async (c) => {

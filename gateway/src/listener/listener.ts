@@ -2,7 +2,7 @@
  * TLS on exactly the addresses it is told. A connection is looked at before its handshake: one from an
  * address that is no known caller's is reset, and a caller that loses its place loses its connections.
  */
-import type { IncomingMessage } from 'node:http'
+import { createServer as createHttpServer, type IncomingMessage, type Server as HttpServer } from 'node:http'
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -24,6 +24,8 @@ export interface ListenerOptions {
   readonly port: number
   readonly certificate: Certificate
   readonly app: Hono<AppEnv>
+  /** For what comes without TLS. */
+  readonly plain: Hono<AppEnv>
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
   /** Whether a remote address may speak to us at all. */
   admits(remoteAddress: string | undefined): boolean
@@ -41,12 +43,15 @@ export interface Listener {
 /** A phone on a bad path needs some seconds; a socket that never speaks must not be kept. */
 const handshakeTimeoutMs = 15_000
 
+const handshakeRecord = 0x16
+
 /** A phone that left without a word is noticed by the kernel's probes, and its sockets end. */
 const keepAliveMs = 30_000
 
 /** Listens on every address or throws a `Problem`; never on some of them alone. */
 export async function listen(options: ListenerOptions): Promise<Listener> {
   const https = secureServer(options)
+  const http = plainServer(options)
   const open = new Map<string, Set<Socket>>()
   const accept = (socket: Socket): void => {
     if (!options.admits(socket.remoteAddress)) {
@@ -54,7 +59,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       return
     }
     remember(open, socket)
-    https.emit('connection', socket)
+    tellApart(socket, https, http)
   }
   const servers: Server[] = []
   let { port } = options
@@ -89,6 +94,27 @@ function secureServer({ app, certificate, upgrade }: ListenerOptions): HttpsServ
   https.on('upgrade', upgrade)
   https.on('tlsClientError', (_error, socket) => socket.destroy())
   return https
+}
+
+function plainServer({ plain }: ListenerOptions): HttpServer {
+  const options = { headersTimeout: handshakeTimeoutMs, requestTimeout: handshakeTimeoutMs }
+  return createHttpServer(options, getRequestListener(plain.fetch))
+}
+
+/** One port for both: a TLS connection begins with a handshake record (RFC 8446 §5.1), HTTP with a letter. */
+function tellApart(socket: Socket, https: HttpsServer, http: HttpServer): void {
+  const silent = () => socket.destroy()
+  socket.setTimeout(handshakeTimeoutMs, silent)
+  socket.on('error', silent)
+  socket.once('readable', () => {
+    const first: unknown = socket.read(1)
+    if (!(first instanceof Buffer)) return
+    socket.off('error', silent)
+    socket.off('timeout', silent)
+    socket.setTimeout(0)
+    socket.unshift(first)
+    ;(first[0] === handshakeRecord ? https : http).emit('connection', socket)
+  })
 }
 
 function bind(server: Server, host: string, port: number): Promise<number> {

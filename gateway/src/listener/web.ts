@@ -31,7 +31,9 @@ export function createWeb(directory: string): Hono {
       strictTransportSecurity: false,
     }),
   )
-  web.get('/', (c) => c.html(page, 200, { 'Cache-Control': 'no-cache' }))
+  // One page draws them all, in the browser.
+  for (const path of ['/', '/devices', '/link'])
+    web.get(path, (c) => c.html(page, 200, { 'Cache-Control': 'no-cache' }))
   web.use(
     '*',
     serveStatic({
