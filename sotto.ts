@@ -3,7 +3,9 @@ import { join } from 'node:path'
 import { certCommand, fromMkcert } from '@sotto/certs/commands/cert.ts'
 import { statusCommand } from '@sotto/gateway/commands/status.ts'
 import { upCommand } from '@sotto/gateway/commands/up.ts'
+import { backupCommand, restoreCommand } from '@sotto/provisioning/commands/backup.ts'
 import { deviceCommand } from '@sotto/provisioning/commands/device.ts'
+import { doctorCommand } from '@sotto/provisioning/commands/doctor.ts'
 import { joinCommand } from '@sotto/provisioning/commands/join.ts'
 import { networkCommand } from '@sotto/provisioning/commands/network.ts'
 import { openState } from '@sotto/provisioning/state.ts'
@@ -31,7 +33,10 @@ const program = new Command('sotto')
   .addCommand(statusCommand(output))
   .addCommand(deviceCommand(output))
   .addCommand(networkCommand(output))
+  .addCommand(doctorCommand(output))
   .addCommand(joinCommand({ output, notice: progress.notice, asked: terminal.asked }))
+  .addCommand(backupCommand({ output, progress }))
+  .addCommand(restoreCommand({ output, progress }))
   .addCommand(certCommand({ output, directory: ({ state }) => openState(state).certs }))
 
 for (const command of [program, ...program.commands, ...program.commands.flatMap((group) => group.commands)])

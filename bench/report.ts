@@ -1,5 +1,5 @@
 /** What a bench reports: a row at a time, as soon as it is known. */
-export interface Row {
+interface Row {
   readonly what: string
   readonly figure: string
   /** What the figure stands beside: a peer's, or a simpler thing's, in the same run. */

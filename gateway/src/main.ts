@@ -284,7 +284,7 @@ interface ServeDeps extends Surroundings {
 async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> {
   const { addresses, certificates, database, directory, engines, exchange, follow, log, progress, web } = deps
   let port = config.port
-  const enrol = { ca: certificates.authority, roots: () => trustedRoots(deps.certs) }
+  const enrolment = { ca: certificates.authority, roots: () => trustedRoots(deps.certs) }
   const names = () => ownNames([...addresses, overlayName, ...loopbackNames], port)
   const listener = await progress.step(
     'Gateway',
@@ -298,11 +298,11 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
           engines,
           overlay: { database, exchange, follow },
           names,
-          enrol,
+          enrol: enrolment,
           web,
           log,
         }),
-        plain: createPlainApp({ directory, names, enrol }),
+        plain: createPlainApp({ directory, names, enrol: enrolment }),
         upgrade: createUpgrade({ directory, engines, names, log }),
         admits: (address) => directory.identify(address) !== undefined,
       }),

@@ -157,7 +157,7 @@ describe('sotto cert issue', () => {
     expect(fromMkcert(['cert', '-install'])).toEqual(['cert', 'install'])
     expect(
       fromMkcert(['cert', 'issue', '-client', '-pkcs12', '-cert-file', 'x', 'nas.home', '--out', '-']),
-    ).toEqual([...['cert', 'issue', '--client', '--p12', '--cert-file', 'x', 'nas.home', '--out', '-']])
+    ).toEqual(['cert', 'issue', '--client', '--p12', '--cert-file', 'x', 'nas.home', '--out', '-'])
   })
 })
 

@@ -18,7 +18,8 @@ export interface EnrolDeps {
   }
 }
 
-type System = 'ios' | 'android' | 'macos' | 'windows' | 'linux'
+const systems = ['ios', 'android', 'macos', 'windows', 'linux'] as const
+type System = (typeof systems)[number]
 
 export function createEnrol({ roots, ca }: EnrolDeps): Hono<AppEnv> {
   const app = new Hono<AppEnv>()
@@ -131,7 +132,7 @@ const steps: Record<System, readonly unknown[]> = {
 
 function page({ ca, host, secure, system, roots }: Visit) {
   const { dns, ip } = ca.permitted
-  const others = (Object.keys(titles) as System[]).filter((other) => other !== system)
+  const others = systems.filter((other) => other !== system)
   return html`<!doctype html>
     <html lang="en">
       <head>

@@ -19,6 +19,7 @@ export function deviceCommand(output: Output): Command {
     .addCommand(expire(output))
     .addCommand(rotate(output))
     .addCommand(remove(output))
+    .addCommand(steps(output))
 }
 
 interface ConfigOptions extends CommonOptions {
@@ -272,6 +273,46 @@ function remove(output: Output): Command {
         (device) =>
           `Removed “${device.name}”. No other device gets its addresses for ${quarantineMs / 86_400_000} days.`,
       )
+    })
+}
+
+function steps(output: Output): Command {
+  return common(new Command('steps'))
+    .description('what to do on the device itself, by its system, and how this machine lets it in')
+    .argument('<system>', 'linux, macos, windows, ios or android')
+    .option('--name <device>', 'whose file to name', 'phone')
+    .action(async (system: string, options: CommonOptions & { name: string }) => {
+      const { configFileName, deviceSteps, hubFirewall, systems } = await import('#enrolment/steps.ts')
+      const { hubAddresses } = await import('#overlay/addresses.ts')
+      const { Problem } = await import('#problem.ts')
+      const known = systems.find((one) => one === system.toLowerCase())
+      if (!known)
+        throw new Problem(
+          'system',
+          `“${system}” is no system that we know.`,
+          `Name one of ${systems.join(', ')}.`,
+        )
+      await withNetwork(options, async ({ network }) => {
+        const port = network.gatewayPort ?? 8443
+        const origin = `https://${hubAddresses(network).address4}${port === 443 ? '' : `:${port}`}`
+        const todo = deviceSteps(known, {
+          file: configFileName(options.name),
+          origin,
+          range4: network.range4,
+        })
+        const firewall = hubFirewall(network.listenPort)
+        output.result(
+          { steps: todo, firewall },
+          [
+            ...todo.map(({ title, commands = [] }, at) =>
+              [`${at + 1}. ${title}`, ...commands.map((one) => `     ${one}`)].join('\n'),
+            ),
+            '',
+            `On the gateway’s machine UDP ${network.listenPort} must come in, with whichever firewall it has:`,
+            ...Object.entries(firewall).map(([name, command]) => `     ${name.padEnd(10)} ${command}`),
+          ].join('\n'),
+        )
+      })
     })
 }
 
