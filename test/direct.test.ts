@@ -1,4 +1,5 @@
 /** Devices that run `sotto join`, behind NATs: direct where it can be, by the hub where not. */
+import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
@@ -9,6 +10,8 @@ import {
   type Joined,
   type RunningGateway,
 } from './lab/gateway.ts'
+import { openBrowser } from './lab/browser.ts'
+import { output } from './lab/home.ts'
 import { startPing } from './lab/ping.ts'
 import { createLab, type Host, type HostBehindNat, type Lab } from './lab/lab.ts'
 
@@ -165,6 +168,26 @@ describe('devices behind NATs', () => {
       (await carol.host.run('ping', '-c', '3', '-i', '0.2', '-W', '2', ada.joined.address4)).exitCode,
     ).toBe(0)
     expect((await paths())['ada bob']?.state).toBe('direct')
+    const browser = await openBrowser(ada.host, {
+      ca: `${gateway.state}/certs/root.crt`,
+      microphone: '/dev/null',
+      directory: `${folder.path}/browser`,
+    })
+    const page = await browser.newPage()
+    await page.goto(`${ada.joined.origin}/devices`)
+    const path = (to: string) =>
+      page
+        .getByTestId('device-row')
+        .filter({ has: page.getByRole('heading', { name: 'ada' }) })
+        .getByTestId('path-row')
+        .filter({ hasText: `To ${to}` })
+    await path('carol').waitFor()
+    expect(await path('bob').getAttribute('data-state')).toBe('direct')
+    expect(await path('carol').textContent()).toMatch(
+      /by the hub.*the NAT of carol .* picks ports of its own/,
+    )
+    await page.screenshot({ path: join(output, 'paths.png') })
+    await browser.close()
   })
 
   it('forget one that is removed, within a second', async () => {

@@ -1,6 +1,6 @@
 /** How a device comes in: it trusts the CA, and is added by a one-time link in a browser. */
 import { X509Certificate } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { PNG } from 'pngjs'
@@ -242,6 +242,21 @@ describe('a device that comes in', () => {
       await expect(joinNetwork(host, join(folder.path, 'server'), link)).rejects.toThrow(
         'has joined a network already',
       )
+    })
+  })
+
+  it('scans its code from a picture', async () => {
+    const [png, svg] = [join(folder.path, 'code.png'), join(folder.path, 'code.svg')]
+    await run('device', 'add', 'from png', '--qr', png)
+    expect(decodeQr(PNG.sync.read(await readFile(png)))).toMatch(/^\[Interface\]\nPrivateKey = [\w+/]{43}=\n/)
+    await run('device', 'add', 'from svg', '--qr', svg, '--out', join(folder.path, 'svg.conf'))
+    expect((await stat(svg)).mode & 0o777).toBe(0o600)
+    await browse(async (page) => {
+      await page.setContent(
+        `<img width="600" src="data:image/svg+xml;base64,${(await readFile(svg)).toString('base64')}">`,
+      )
+      const picture = PNG.sync.read(await page.locator('img').screenshot())
+      expect(decodeQr(picture)).toBe(await readFile(join(folder.path, 'svg.conf'), 'utf8'))
     })
   })
 

@@ -204,6 +204,31 @@ describe('what is wrong is said, with what helps', () => {
     expect(gateway.origins[0]).toMatch(/^https:\/\/127\.0\.0\.1:/)
   })
 
+  it('a range that is none, is the host’s already, or becomes so', async () => {
+    const lab = await createLab()
+    closers.push(lab.close)
+    await lab.hub.run('ip', 'route', 'add', '172.27.0.0/16', 'via', '192.0.2.9')
+    const withRange = (range: string, state = 'state') =>
+      startGateway(lab.hub, join(directory, state), '--endpoint', '192.0.2.1', '--range', range).then(
+        (gateway) => gateway,
+        (error: unknown) => String(error),
+      )
+    expect(await withRange('10.77.0.0/8')).toMatch(/is no range for an overlay[\s\S]*\/16 to \/29/)
+    expect(await withRange('172.27.5.0/24')).toMatch(
+      /reaches 172\.27\.0\.0\/16 through eth0[\s\S]*ip route del/,
+    )
+    const made = await withRange('172.28.5.0/29')
+    if (typeof made === 'string') throw new Error(made)
+    expect(made.origins[0]).toMatch(/^https:\/\/172\.28\.5\.1:/)
+    await made.stop()
+    await lab.hub.run('ip', 'route', 'add', '172.28.0.0/16', 'via', '192.0.2.9')
+    const gateway = await startGateway(lab.hub, made.state)
+    closers.push(gateway.stop)
+    expect(gateway.overlay).toMatchObject({ problem: expect.stringContaining('reaches 172.28.0.0/16') })
+    expect(gateway.origins[0]).toMatch(/^https:\/\/127\.0\.0\.1:/)
+    await expect(startGateway(lab.device, made.state)).rejects.toThrow('Another gateway already serves')
+  })
+
   it('IPv6 that is switched off: it serves what there is', async () => {
     const lab = await createLab()
     closers.push(lab.close)

@@ -18,6 +18,8 @@ const needed: Record<string, string> = {
   pocketsphinx: '/usr/bin/pocketsphinx_continuous',
   'pocketsphinx-en-us': '/usr/share/pocketsphinx/model/en-us/cmudict-en-us.dict',
   chromium: '/usr/bin/chromium',
+  'network-manager': '/usr/bin/nmcli',
+  dbus: '/usr/bin/dbus-daemon',
   'libnss3-tools': '/usr/bin/certutil',
 }
 
