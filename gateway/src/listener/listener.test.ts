@@ -77,7 +77,7 @@ describe('the listener', () => {
 
   it('tells TLS from plain HTTP on one port', async () => {
     expect(await ask(get, `https://127.0.0.1:${listener.port}/`)).toBe('secure')
-    expect(await ask(getPlain as typeof get, `http://127.0.0.1:${listener.port}/`)).toBe('plain')
+    expect(await ask(getPlain, `http://127.0.0.1:${listener.port}/`)).toBe('plain')
   })
 
   it('ends what is neither', async () => {
