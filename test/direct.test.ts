@@ -114,6 +114,24 @@ describe('devices behind NATs', () => {
     expect(carried).toBeLessThan(3_000)
   })
 
+  it('lose nothing while one end has changed over and the other has not', async () => {
+    for (const [family, from, to] of [
+      ['-4', bob.joined.address4, ada.joined.address4],
+      ['-6', bob.joined.address6, ada.joined.address6],
+    ] as const) {
+      const route = (how: string, ...more: string[]) =>
+        bob.host.run('ip', family, 'route', how, to, 'dev', `${bob.joined.interface}d`, ...more)
+      expect((await route('delete')).exitCode).toBe(0)
+      for (const ping of [startPing(ada.host, from), startPing(bob.host, to)]) {
+        await pause(500)
+        const { sent, lost } = await ping.stop()
+        expect(lost).toBe(0)
+        expect(sent).toBeGreaterThan(5)
+      }
+      await route('replace', 'src', from)
+    }
+  })
+
   it('go on when the hub is stopped, and when it comes back', async () => {
     const ping = startPing(ada.host, bob.joined.address4)
     await gateway.stop()

@@ -78,11 +78,6 @@ export async function rootFiles(
   return roots
 }
 
-/** Whether a roll-over was begun and not finished. */
-export function isRollingOver(directory: string): boolean {
-  return existsSync(join(next(directory), 'root.crt'))
-}
-
 async function switchOver(directory: string): Promise<void> {
   await writePem(marker(directory), '')
   await copyOver(directory)

@@ -71,7 +71,7 @@ shown this once. It dials ${network.endpoint} (UDP): forward that port here if d
     )
   }
   parts.push(`Open      ${origins[0]}
-Trust     ${origins[0]}/ca.crt
+Trust     ${origins[0]?.replace('https:', 'http:')}/enrol
           SHA-256 ${fingerprint.slice(0, 47)}
                   ${fingerprint.slice(48)}
 Add       ./sotto device add NAME

@@ -19,6 +19,8 @@ export function deviceCommand(output: Output): Command {
     .addCommand(expire(output))
     .addCommand(rotate(output))
     .addCommand(remove(output))
+    .addCommand(links(output))
+    .addCommand(withdraw(output))
     .addCommand(steps(output))
 }
 
@@ -273,6 +275,44 @@ function remove(output: Output): Command {
         (device) =>
           `Removed “${device.name}”. No other device gets its addresses for ${quarantineMs / 86_400_000} days.`,
       )
+    })
+}
+
+function links(output: Output): Command {
+  return common(new Command('links'))
+    .description('the one-time links that wait to be used')
+    .action(async (options: CommonOptions) => {
+      const { listLinks } = await import('#registry/link.ts')
+      await withNetwork(options, async ({ database }) => {
+        const waiting = (await listLinks(database)).map(({ name, createdAt, expiresAt }) => ({
+          name,
+          createdAt,
+          expiresAt,
+        }))
+        output.result(
+          { links: waiting },
+          waiting.length === 0
+            ? 'No link waits.'
+            : table([
+                ['FOR', 'MADE', 'UNTIL'],
+                ...waiting.map(({ name, createdAt, expiresAt }) => [name, createdAt, expiresAt]),
+              ]),
+        )
+      })
+    })
+}
+
+function withdraw(output: Output): Command {
+  return common(new Command('withdraw'))
+    .description('end a one-time link before it is used')
+    .argument('<name>', 'the device that it is for')
+    .action(async (name: string, options: CommonOptions) => {
+      const { withdrawLink } = await import('#registry/link.ts')
+      await withNetwork(options, async (opened) => {
+        await withdrawLink(opened.database, name)
+        await acted(opened)
+        output.result({ withdrawn: name }, `The link for “${name}” opens nothing any more.`)
+      })
     })
 }
 

@@ -60,7 +60,8 @@ export async function openDirectPaths(options: DirectPathsOptions): Promise<Dire
     name,
     privateKey,
     listenPort,
-    addresses: [`${linkLocal(publicKey)}/64`],
+    // Of its IPv4 address too: on an interface without one the kernel drops what has its way back by another.
+    addresses: [`${linkLocal(publicKey)}/64`, `${options.view.self.address4}/32`],
     directory,
   }
   const entries = new Map<string, Entry>()

@@ -24,8 +24,6 @@ const schema = z.object({
 
 export type Membership = z.infer<typeof schema>
 
-export const defaultMembershipDirectory = '/var/lib/sotto-joined'
-
 /** Undefined where this machine did not join. Throws a `Problem` for a damaged file. */
 export async function readMembership(directory: string): Promise<Membership | undefined> {
   const text = await readFile(fileIn(directory), 'utf8').catch((error: NodeJS.ErrnoException) => {

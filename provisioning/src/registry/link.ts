@@ -141,10 +141,33 @@ export async function redeemLink(
   })
 }
 
-/** Ends a link that was not used; a no-op for one that was. */
-export async function withdrawLink(database: Database, id: string): Promise<void> {
+/** Those that wait to be used, oldest first. */
+export async function listLinks(database: Database, now: Date = new Date()): Promise<Link[]> {
+  const rows = await database
+    .selectFrom('links')
+    .selectAll()
+    .where('used_at', 'is', null)
+    .where('expires_at', '>', now.toISOString())
+    .orderBy('created_at')
+    .execute()
+  return rows.map(toLink)
+}
+
+/** Ends a link before it is used. Throws a `Problem` where none waits for a device of that name. */
+export async function withdrawLink(database: Database, name: string): Promise<void> {
   await database.transaction().execute(async (transaction) => {
-    await transaction.deleteFrom('links').where('id', '=', id).where('used_at', 'is', null).execute()
+    const gone = await transaction
+      .deleteFrom('links')
+      .where('name', '=', name.trim().normalize('NFC'))
+      .where('used_at', 'is', null)
+      .returning('id')
+      .execute()
+    if (gone.length === 0)
+      throw new Problem(
+        'link_missing',
+        `No link waits for “${name}”.`,
+        '`./sotto device links` shows those that do.',
+      )
     await bumpRevision(transaction)
   })
 }

@@ -18,7 +18,7 @@ import {
   renameDevice,
   rotateDevice,
 } from './device.ts'
-import { makeLink, openLinks, redeemLink } from './link.ts'
+import { listLinks, makeLink, openLinks, redeemLink, withdrawLink } from './link.ts'
 import { insertNetwork, readRevision, type Network } from './network.ts'
 import { recordPaths, readPaths } from './path.ts'
 import { ensurePerson, type Person } from './person.ts'
@@ -182,6 +182,19 @@ describe('one-time links', () => {
     const row = JSON.stringify(await database.selectFrom('links').selectAll().execute())
     expect(row).not.toContain(secrets.token)
     expect(row).not.toContain(secrets.privateKey)
+  })
+
+  it('can be withdrawn while they wait', async () => {
+    const { secrets } = await makeLink(database, network, { name: 'phone', person: ada })
+    expect((await listLinks(database)).map(({ name }) => name)).toEqual(['phone'])
+    await withdrawLink(database, 'phone')
+    expect(await listLinks(database)).toEqual([])
+    await expect(
+      redeemLink(database, network, { token: secrets.token, publicKey: publicKey() }),
+    ).rejects.toMatchObject({
+      code: 'link_unknown',
+    })
+    await expect(withdrawLink(database, 'phone')).rejects.toMatchObject({ code: 'link_missing' })
   })
 
   it('used at the same time by two let one in', async () => {

@@ -18,6 +18,8 @@ export interface Forwarding {
 
 export async function allowForwarding(name: string): Promise<Forwarding> {
   await set(join(settings, 'ipv4/conf', name, 'forwarding'), '1')
+  // In and out by one interface is what a hub is for: it shall not tell devices of a shorter way.
+  await set(join(settings, 'ipv4/conf', name, 'send_redirects'), '0')
   const forced = join(settings, 'ipv6/conf', name, 'force_forwarding')
   if (existsSync(forced)) {
     await set(forced, '1')
