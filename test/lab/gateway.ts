@@ -42,24 +42,12 @@ export async function startGateway(
   state: string,
   ...options: string[]
 ): Promise<RunningGateway> {
-  const args = [join(root, 'sotto.ts'), 'up', '--json', '--state', state, ...options]
-  const settings = { stdin: 'ignore', buffer: false } as const
-  const child = host
-    ? host.start(process.execPath, args, settings)
-    : execa(process.execPath, args, { ...settings, reject: false })
-  let said = ''
-  child.stderr?.on('data', (chunk: Buffer) => {
-    said += chunk.toString()
-  })
-  const line = await firstLine(child).catch(async () => {
-    await child
-    throw new Error(said.trim())
-  })
+  const { child, line, said } = await launch(host, ['up', '--json', '--state', state, ...options])
   return {
     ...started.parse(JSON.parse(line)),
     state,
     process: child,
-    said: () => said,
+    said,
     async stop() {
       child.kill('SIGTERM')
       await child
@@ -109,6 +97,24 @@ export async function joinOverlay(host: Host, directory: string, config: string,
   return name
 }
 
+/** Starts a command that goes on; resolves at its first line, and rejects with what it said where it ends. */
+async function launch(host: Host | undefined, args: readonly string[]) {
+  const all = [join(root, 'sotto.ts'), ...args]
+  const settings = { stdin: 'ignore', buffer: false } as const
+  const child = host
+    ? host.start(process.execPath, all, settings)
+    : execa(process.execPath, all, { ...settings, reject: false })
+  let said = ''
+  child.stderr?.on('data', (chunk: Buffer) => {
+    said += chunk.toString()
+  })
+  const line = await firstLine(child).catch(async () => {
+    await child
+    throw new Error(said.trim())
+  })
+  return { child, line, said: () => said }
+}
+
 async function firstLine(child: ResultPromise): Promise<string> {
   let text = ''
   for await (const chunk of child.stdout ?? []) {
@@ -134,22 +140,16 @@ export interface Joined extends z.infer<typeof joinedAs> {
 
 /** Runs `sotto join` on a host; resolves when it is in. Without a link it goes on where it was. */
 export async function joinNetwork(host: Host, state: string, link?: string): Promise<Joined> {
-  const args = ['join', ...(link === undefined ? [] : [link]), '--state', state, '--json']
-  const child = host.start(process.execPath, [join(root, 'sotto.ts'), ...args], {
-    stdin: 'ignore',
-    buffer: false,
-  })
-  let said = ''
-  child.stderr?.on('data', (chunk: Buffer) => {
-    said += chunk.toString()
-  })
-  const line = await firstLine(child).catch(async () => {
-    await child
-    throw new Error(said.trim())
-  })
+  const { child, line, said } = await launch(host, [
+    'join',
+    ...(link === undefined ? [] : [link]),
+    '--state',
+    state,
+    '--json',
+  ])
   return {
     ...joinedAs.parse(JSON.parse(line)),
-    said: () => said,
+    said,
     async stop() {
       child.kill('SIGTERM')
       await child

@@ -75,7 +75,7 @@ export function createPlain(enrol: Hono<AppEnv>): Hono<AppEnv> {
 }
 
 /** From what the browser says; iPads that pass for a Mac find their steps below. */
-export function systemOf(userAgent: string): System {
+function systemOf(userAgent: string): System {
   if (/iPhone|iPad|iPod/.test(userAgent)) return 'ios'
   if (/Android/.test(userAgent)) return 'android'
   if (/Macintosh/.test(userAgent)) return 'macos'

@@ -58,7 +58,7 @@ export interface NewDevice {
 }
 
 /** Below the shortest common lifetime of a NAT mapping, so that answers and calls find the device. */
-export const defaultKeepalive = 25
+const defaultKeepalive = 25
 
 /** So long that no session, log line or cache still takes a freed address for the device that had it. */
 export const quarantineMs = 30 * 86_400_000

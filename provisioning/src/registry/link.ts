@@ -47,7 +47,7 @@ export interface LinkSecrets {
   readonly privateKey: string
 }
 
-export const defaultLinkLifeMs = 86_400_000
+const defaultLinkLifeMs = 86_400_000
 
 /** After its use a link's place stays this long, so that the answer gets through and can be asked for again. */
 const graceMs = 15_000
