@@ -1,3 +1,4 @@
+import { execa } from 'execa'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createTerminal } from './terminal.ts'
 
@@ -40,6 +41,30 @@ describe('the terminal', () => {
     createTerminal(false).output.result({ a: 1 }, 'one')
     createTerminal(true).output.result({ a: 1 }, 'one')
     expect(said()).toBe('one\n{"a":1}\n')
+  })
+
+  it('is asked to stop once, also while another program runs, and the second time ends at once', async () => {
+    const source = (closing: string) => `
+      import { execa } from ${JSON.stringify(import.meta.resolve('execa'))}
+      import { createTerminal } from ${JSON.stringify(import.meta.resolve('./terminal.ts'))}
+      const { asked } = createTerminal(false)
+      const stopping = asked()
+      const running = execa('sleep', ['60'], { reject: false })
+      console.log('ready')
+      await stopping
+      running.kill()
+      ${closing}
+      console.log('closed')`
+    const run = async (closing: string, signals: number) => {
+      const child = execa(process.execPath, ['--input-type=module', '-e', source(closing)], { reject: false })
+      child.stdout.once('data', () => child.kill('SIGTERM'))
+      if (signals > 1) child.stderr.once('data', () => child.kill('SIGTERM'))
+      const { exitCode, signal, stdout } = await child
+      return { exitCode, signal, stdout }
+    }
+    expect(await run('', 1)).toEqual({ exitCode: 0, signal: undefined, stdout: 'ready\nclosed' })
+    const stuck = await run('await new Promise((settle) => setTimeout(settle, 60_000))', 2)
+    expect(stuck).toEqual({ exitCode: 143, signal: undefined, stdout: 'ready' })
   })
 
   it('says what is wrong and what helps, without a stack, and fails', () => {

@@ -49,11 +49,14 @@ export function createTerminal(json: boolean): Terminal {
     },
     asked: () =>
       new Promise((settle) => {
-        const ask = () => {
+        let asked = false
+        const ask = (_signal: NodeJS.Signals, number: number) => {
+          if (asked) process.exit(128 + number)
+          asked = true
           process.stderr.write('\nStopping…\n')
           settle()
-          for (const signal of ['SIGINT', 'SIGTERM'] as const) process.removeListener(signal, ask)
         }
+        // They stay: where execa's listener, there while a command runs, finds no other, it ends the process.
         for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, ask)
       }),
   }
