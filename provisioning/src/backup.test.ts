@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { makeAuthority } from '@sotto/certs/authority.ts'
 import { seal } from '@sotto/certs/passphrase.ts'
 import { pack } from 'tar-stream'
@@ -43,13 +44,18 @@ describe('a backup', { timeout: 60_000 }, () => {
     const { state, database } = await home()
     const unlock = lockState(state)
     await writeFile(state.log, 'a log')
+    await writeFile(join(state.directory, 'config.yaml'), 'auditDays: 30\n')
+    const ledger = new DatabaseSync(state.ledger)
+    ledger.exec(
+      "PRAGMA journal_mode = WAL; CREATE TABLE audit (path); INSERT INTO audit VALUES ('/api/chat')",
+    )
     const summary = await backUp(state, at('backup.age'), passphrase)
     expect((await stat(at('backup.age'))).mode & 0o777).toBe(0o600)
-    expect(summary.members).toBe(7)
+    expect(summary.members).toBe(9)
     expect(await readdir(state.directory)).not.toContainEqual(expect.stringContaining('backup-'))
     const restored = await restore(at('new', 'state'), at('backup.age'), passphrase)
     expect((await stat(restored.directory)).mode & 0o777).toBe(0o700)
-    for (const file of ['hub.key', 'sotto.json', 'certs/root.key', 'certs/intermediate.crt'])
+    for (const file of ['hub.key', 'sotto.json', 'config.yaml', 'certs/root.key', 'certs/intermediate.crt'])
       expect(await readFile(join(restored.directory, file), 'utf8'), file).toBe(
         await readFile(join(state.directory, file), 'utf8'),
       )
@@ -57,7 +63,10 @@ describe('a backup', { timeout: 60_000 }, () => {
     expect(await listDevices(other)).toEqual(await listDevices(database))
     expect(
       (await readdir(restored.directory)).filter((name) => !name.startsWith('sotto.db')).toSorted(),
-    ).toEqual(['certs', 'hub.key', 'sotto.json'])
+    ).toEqual(['certs', 'config.yaml', 'hub.key', 'ledger.db', 'sotto.json'])
+    const written = new DatabaseSync(restored.ledger)
+    expect(written.prepare('SELECT path FROM audit').all()).toEqual([{ path: '/api/chat' }])
+    for (const one of [ledger, written]) one.close()
     await other.destroy()
     await database.destroy()
     unlock()

@@ -17,8 +17,10 @@ import { requireNetwork } from './registry/network.ts'
 import { openState, statePaths, type State } from './state.ts'
 
 /** Members of a backup, of which certs may hold more; the rest of a state directory is of one run alone. */
-const ownFiles = ['sotto.json', 'hub.key', 'sotto.db']
-const member = /^(?:sotto\.json|hub\.key|sotto\.db|certs\/(?:[\w.-]+\/)?[\w.-]+)$/
+const ownFiles = ['sotto.json', 'hub.key']
+const databases = ['sotto.db', 'ledger.db']
+const configFile = 'config.yaml'
+const member = /^(?:sotto\.json|hub\.key|sotto\.db|ledger\.db|config\.yaml|certs\/(?:[\w.-]+\/)?[\w.-]+)$/
 /** No state of ours is near it; what is larger is no backup. */
 const largestBytes = 1_000_000_000
 
@@ -34,9 +36,13 @@ export async function backUp(state: State, file: string, passphrase: string): Pr
   const folder = await mkdtemp(join(state.directory, 'backup-'))
   try {
     const members = new Map<string, Buffer>()
-    for (const name of ownFiles)
-      if (name !== 'sotto.db') members.set(name, await readFile(join(state.directory, name)))
-    members.set('sotto.db', await copyDatabase(state.database, join(folder, 'sotto.db')))
+    for (const name of ownFiles) members.set(name, await readFile(join(state.directory, name)))
+    if (existsSync(join(state.directory, configFile)))
+      members.set(configFile, await readFile(join(state.directory, configFile)))
+    for (const name of databases)
+      // One that never served has no ledger.
+      if (existsSync(join(state.directory, name)))
+        members.set(name, await copyDatabase(join(state.directory, name), join(folder, name)))
     for (const name of await filesIn(state.certs))
       members.set(`certs/${name}`, await readFile(join(state.certs, name)))
     const tar = pack()
@@ -142,7 +148,7 @@ async function read(tar: Uint8Array, file: string): Promise<Map<string, Buffer>>
   } catch (error) {
     throw error instanceof Problem ? error : damaged('its archive is broken', error)
   }
-  const missing = [...ownFiles, 'certs/root.crt'].filter((name) => !members.has(name))
+  const missing = [...ownFiles, 'sotto.db', 'certs/root.crt'].filter((name) => !members.has(name))
   if (missing.length > 0) throw damaged(`${missing.join(', ')} missing`)
   return members
 }

@@ -4,12 +4,15 @@ import { DatabaseSync } from 'node:sqlite'
 import { Kysely, SqliteDialect } from 'kysely'
 import { Migrator, type Migration } from 'kysely/migration'
 import { Problem } from './problem.ts'
+import { type AllowanceTable, createAllowances } from './registry/allowance.ts'
 import { type DeviceTable, createDevices } from './registry/device.ts'
+import { type KeySecretTable, type KeyTable, createKeys } from './registry/key.ts'
 import { type LinkTable, createLinks } from './registry/link.ts'
 import { type NetworkTable, createNetwork } from './registry/network.ts'
 import { type PathTable, createPaths } from './registry/path.ts'
 import { type PersonTable, createPeople } from './registry/person.ts'
 import { type RuleTable, createRules } from './registry/rule.ts'
+import { type TenantTable, createTenants } from './registry/tenant.ts'
 import { type TrafficTable, createTraffic } from './registry/traffic.ts'
 
 export interface Tables {
@@ -20,6 +23,10 @@ export interface Tables {
   rules: RuleTable
   traffic: TrafficTable
   paths: PathTable
+  tenants: TenantTable
+  keys: KeyTable
+  key_secrets: KeySecretTable
+  allowances: AllowanceTable
 }
 
 export type Database = Kysely<Tables>
@@ -33,27 +40,39 @@ const migrations: Record<string, Migration> = {
   '0005-rules': { up: createRules },
   '0006-traffic': { up: createTraffic },
   '0007-paths': { up: createPaths },
+  '0008-tenants': { up: createTenants },
+  '0009-keys': { up: createKeys },
+  '0010-allowances': { up: createAllowances },
 }
 
 /** Opens the file, making it and bringing its tables up to date where needed. */
 export async function openDatabase(file: string): Promise<Database> {
   const database = new Kysely<Tables>({ dialect: new SqliteDialect({ database: () => connect(file) }) })
-  const migrator = new Migrator({ db: database, provider: { getMigrations: async () => migrations } })
-  const { error } = await migrator.migrateToLatest()
-  if (error) {
-    await database.destroy()
-    throw new Problem(
-      'database_unusable',
-      `The database ${file} can't be opened or brought up to date.`,
-      'Restore it from a backup, or start anew with --state DIR.',
-      error,
-    )
-  }
+  await migrate(database, file, migrations)
   await chmod(file, 0o600)
   return database
 }
 
-async function connect(file: string) {
+/** Brings the tables up to date, or closes the database and throws a `Problem`. */
+export async function migrate<Any>(
+  database: Kysely<Any>,
+  file: string,
+  wanted: Record<string, Migration>,
+): Promise<void> {
+  const migrator = new Migrator({ db: database, provider: { getMigrations: async () => wanted } })
+  const { error } = await migrator.migrateToLatest()
+  if (!error) return
+  await database.destroy()
+  throw new Problem(
+    'database_unusable',
+    `The database ${file} can't be opened or brought up to date.`,
+    'Restore it from a backup, or start anew with --state DIR.',
+    error,
+  )
+}
+
+/** A connection as Kysely's SQLite dialect takes it. */
+export async function connect(file: string) {
   const sqlite = new DatabaseSync(file, { timeout: 5_000 })
   // FULL: an acknowledged change outlives a power cut.
   sqlite.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON')

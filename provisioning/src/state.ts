@@ -15,6 +15,8 @@ const markerFile = 'sotto.json'
 export interface State {
   readonly directory: string
   readonly database: string
+  /** What happened: audit, usage, what was spent. */
+  readonly ledger: string
   /** Certificates and their keys. */
   readonly certs: string
   /** The hub's private key, base64 as `wg` writes it. */
@@ -34,6 +36,7 @@ export function statePaths(directory: string = defaultStateDirectory()): State {
   return {
     directory: at,
     database: join(at, 'sotto.db'),
+    ledger: join(at, 'ledger.db'),
     certs: join(at, 'certs'),
     hubKey: join(at, 'hub.key'),
     log: join(at, 'gateway.log'),

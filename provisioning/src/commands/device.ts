@@ -1,6 +1,5 @@
 /** `sotto device …`: who is in the network. */
 import { Command } from 'commander'
-import type { StringValue } from 'ms'
 import type { Enrolment } from '#enrolment/enrol.ts'
 import type { Device } from '#registry/device.ts'
 import type { DeviceView } from '#registry/view.ts'
@@ -48,9 +47,10 @@ function add(output: Output): Command {
     .action(async (name: string, options: AddOptions) => {
       if (options.link !== undefined) return addByLink(output, name, options)
       const { enrol } = await import('#enrolment/enrol.ts')
-      const expiresAt = options.expires === undefined ? undefined : await readTime(options.expires)
+      const { personOf, readTime } = await import('./arguments.ts')
+      const expiresAt = options.expires === undefined ? undefined : readTime(options.expires)
       return withNetwork(options, async (opened) => {
-        const person = await personOf(opened, options.person)
+        const person = await personOf(opened.database, options.person)
         await handOver(
           output,
           { ...options, opened },
@@ -76,8 +76,8 @@ async function addByLink(output: Output, name: string, options: AddOptions): Pro
   const { Problem } = await import('#problem.ts')
   const { readFile, writeFile } = await import('node:fs/promises')
   const { join } = await import('node:path')
-  const lifeMs =
-    typeof options.link === 'string' ? (await readTime(options.link)).getTime() - Date.now() : undefined
+  const { personOf, readTime } = await import('./arguments.ts')
+  const lifeMs = typeof options.link === 'string' ? readTime(options.link).getTime() - Date.now() : undefined
   await withNetwork(options, async (opened) => {
     const network = requireEndpoint(opened.network)
     const port = network.gatewayPort
@@ -90,7 +90,7 @@ async function addByLink(output: Output, name: string, options: AddOptions): Pro
         'The gateway has not served yet, so a link would lead nowhere.',
         'Start it: `npm start`.',
       )
-    const person = await personOf(opened, options.person)
+    const person = await personOf(opened.database, options.person)
     const { link, secrets } = await makeLink(opened.database, network, {
       name,
       person,
@@ -231,7 +231,8 @@ function expire(output: Output): Command {
     .argument('<when>', 'a date (2026-12-24T18:00), a time from now (30d, 12h), now, or never')
     .action(async (name: string, when: string, options: CommonOptions) => {
       const { expireDevice } = await import('#registry/device.ts')
-      const at = when === 'never' ? null : await readTime(when)
+      const { readTime } = await import('./arguments.ts')
+      const at = when === 'never' ? null : readTime(when)
       await changing(
         output,
         options,
@@ -414,30 +415,6 @@ async function changing(
     const { presharedKey: _, ...data } = device
     output.result({ device: data }, said(device))
   })
-}
-
-async function personOf({ database }: Opened, name: string | undefined) {
-  const { ensurePerson, firstPerson } = await import('#registry/person.ts')
-  return name === undefined ? firstPerson(database) : ensurePerson(database, name)
-}
-
-function isDuration(text: string): text is StringValue {
-  return /^\d+(\.\d+)? ?(ms|s|m|h|d|w|y)$/.test(text)
-}
-
-/** `now`, a date, or a time from now. */
-async function readTime(text: string): Promise<Date> {
-  const { default: ms } = await import('ms')
-  const { Problem } = await import('#problem.ts')
-  if (text === 'now') return new Date()
-  const ahead = isDuration(text) ? ms(text) : undefined
-  const at = ahead === undefined ? new Date(text) : new Date(Date.now() + ahead)
-  if (!Number.isNaN(at.getTime())) return at
-  throw new Problem(
-    'time',
-    `“${text}” is no time.`,
-    'Give a date such as 2026-12-24T18:00, or a time from now such as 30d or 12h.',
-  )
 }
 
 function describeState({ state, latestHandshake, expiresAt }: DeviceView): string {

@@ -1,12 +1,13 @@
 /** People: every device belongs to one. */
 import { randomUUID } from 'node:crypto'
-import { sql, type Kysely } from 'kysely'
+import { sql, type Generated, type Kysely } from 'kysely'
 import type { Database } from '../database.ts'
 
 export interface PersonTable {
   id: string
   name: string
   created_at: string
+  tenant_id: Generated<string>
 }
 
 export interface Person {
