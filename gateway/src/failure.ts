@@ -5,11 +5,19 @@
  */
 export class Failure extends Error {
   readonly code: FailureCode
+  /** Seconds after which trying again may help; undefined where that is not known. */
+  readonly retryAfter: number | undefined
 
-  constructor(code: FailureCode, message: string, cause?: unknown) {
+  constructor(
+    code: FailureCode,
+    message: string,
+    cause?: unknown,
+    { retryAfter }: { readonly retryAfter?: number } = {},
+  ) {
     super(message, { cause })
     this.name = 'Failure'
     this.code = code
+    this.retryAfter = retryAfter
   }
 }
 
@@ -17,11 +25,29 @@ export class Failure extends Error {
 export type FailureCode =
   /** The request can't be right whatever the state of things. */
   | 'invalid'
+  /** A key that is none, or no more. */
+  | 'unauthorized'
   | 'forbidden'
   | 'not_found'
+  | 'method'
   | 'too_large'
-  /** The upstream can't be reached or is busy: trying again may help. */
+  /** A Host that is not ours. */
+  | 'misdirected'
+  /** Too many in too short a time: later it goes. */
+  | 'rate_limited'
+  /** A budget is spent: trying again does not help until its window is over. */
+  | 'quota'
+  /** Everything that could answer is busy, and too many wait. */
+  | 'busy'
+  /** The upstream can't be reached or is starting: trying again may help. */
   | 'unavailable'
   /** The upstream answered, but not with what its protocol promises. */
   | 'bad_upstream'
   | 'internal'
+
+/** Anything that is no `Failure` is ours, and its text stays in the log. */
+export function asFailure(error: unknown): Failure {
+  return error instanceof Failure
+    ? error
+    : new Failure('internal', 'The gateway failed at this request. Its log says why.', error)
+}
