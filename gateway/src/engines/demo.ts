@@ -1,5 +1,6 @@
 /** The engines of a gateway that found none: they say what they are in each of their answers. */
 import { inputSampleRate } from '#protocol/frame.ts'
+import { Failure } from '../failure.ts'
 import type { ChatEngine, Transcriber } from './engine.ts'
 
 /** Below this root mean square (of 32768) a recording holds no speech: a quiet room's noise is some 50. */
@@ -28,6 +29,9 @@ export const demoTranscriber: Transcriber = {
     if (rms(samples) < quietRms) return ''
     const seconds = (samples.length / inputSampleRate).toFixed(1)
     return `[Demo: ${seconds} s of sound; no speech-to-text is connected]`
+  },
+  async transcribeFile() {
+    throw new Failure('unavailable', 'No speech-to-text is connected to this gateway now.')
   },
 }
 

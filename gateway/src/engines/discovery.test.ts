@@ -9,7 +9,9 @@ afterEach(async () => {
 })
 
 async function look(options: { ollama: string; whisper?: string }) {
-  const engines = await createEngines({ ...options, log: silentLog, everyMs: 10 })
+  const { ollama: url, ...rest } = options
+  const backends = [{ name: 'ollama', url, kind: 'ollama', parallel: 4 } as const]
+  const engines = await createEngines({ ...rest, backends, log: silentLog, everyMs: 10 })
   closers.push(engines.close)
   return engines
 }
@@ -18,7 +20,7 @@ describe('the engines of a gateway', () => {
   it('are the demo, with what to do about it, where nothing is found', async () => {
     const engines = await look({ ollama: await deadUrl(), whisper: await deadUrl() })
     expect(engines.chat.kind).toBe('demo')
-    expect(engines.upstream).toBeUndefined()
+    expect(engines.pool.models).toEqual([])
     for (const state of Object.values(engines.states))
       expect(state).toMatchObject({
         kind: 'demo',

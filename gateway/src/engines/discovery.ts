@@ -3,14 +3,18 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { EngineState, EngineStates } from '#protocol/events.ts'
 import { Failure } from '../failure.ts'
+import { createBackend, type Backend, type BackendConfig } from './backend.ts'
 import { demoChat, demoTranscriber } from './demo.ts'
-import type { ChatEngine, Engines, Transcriber, Upstream } from './engine.ts'
-import { createOllama } from './ollama.ts'
+import type { Engines, Transcriber } from './engine.ts'
+import { createOllamaChat } from './ollama.ts'
+import { createModelPool, type ModelPool } from './pool.ts'
 import { findWhisper, type Whisper } from './whisper.ts'
 
 export interface EngineOptions {
-  /** Where Ollama is looked for. */
-  readonly ollama: string
+  /** Where models are, in the order in which they are named. */
+  readonly backends: readonly BackendConfig[]
+  /** Names that clients may say, with the models that they mean. */
+  readonly aliases?: Readonly<Record<string, string>>
   /** Where Whisper is looked for; without it there is only the demo. */
   readonly whisper?: string
   readonly log: Pick<Logger, 'info' | 'warn'>
@@ -18,7 +22,7 @@ export interface EngineOptions {
   readonly everyMs?: number
 }
 
-/** A person who starts Ollama while the page is open sees it taken up at once. */
+/** A person who starts Whisper while the page is open sees it taken up at once. */
 const lookEveryMs = 2_000
 /** An engine that takes longer to say who it is than this is looked at again later. */
 const probeTimeoutMs = 1_500
@@ -27,29 +31,38 @@ const probeTimeoutMs = 1_500
 export async function createEngines(options: EngineOptions): Promise<Engines> {
   const listeners = new Set<(states: EngineStates) => void>()
   const stop = new AbortController()
-  const ollama = ollamaSeeker(options.ollama)
-  const whisper = whisperSeeker(options.whisper)
   const everyMs = options.everyMs ?? lookEveryMs
-  const states = (): EngineStates => ({ chat: ollama.now.state, transcription: whisper.now.state })
-
-  const look = async (seeker: Seeker): Promise<void> => {
-    const before = JSON.stringify(seeker.now.state)
-    await seeker.look(AbortSignal.any([stop.signal, AbortSignal.timeout(probeTimeoutMs)]))
-    if (JSON.stringify(seeker.now.state) === before || stop.signal.aborted) return
-    options.log.info({ engine: seeker.now.state }, 'an engine changed')
-    for (const listener of listeners) listener(states())
+  const backends: Backend[] = []
+  const pool = createModelPool(backends, options.aliases)
+  const ollama = createOllamaChat(pool)
+  const whisper = whisperSeeker(options.whisper)
+  const states = (): EngineStates => ({ chat: chatState(backends, pool), transcription: whisper.now.state })
+  let told = ''
+  const tell = (): void => {
+    const now = states()
+    if (JSON.stringify(now) === told || stop.signal.aborted) return
+    told = JSON.stringify(now)
+    options.log.info({ engines: now }, 'an engine changed')
+    for (const listener of listeners) listener(now)
   }
-  const seekers = [ollama, whisper]
-  await Promise.all(seekers.map(look))
-  const looking = Promise.all(
-    seekers.map(async (seeker) => {
-      while (await sleeps(everyMs, stop.signal)) await look(seeker)
-    }),
-  )
-
+  const look = async (): Promise<void> => {
+    await whisper.look(AbortSignal.any([stop.signal, AbortSignal.timeout(probeTimeoutMs)]))
+  }
+  const [made] = await Promise.all([
+    Promise.all(options.backends.map((config) => createBackend(config, tell, options.everyMs))),
+    look(),
+  ])
+  backends.push(...made)
+  told = JSON.stringify(states())
+  const looking = (async () => {
+    while (await sleeps(everyMs, stop.signal)) {
+      await look()
+      tell()
+    }
+  })()
   return {
     get chat() {
-      return ollama.now.engine
+      return states().chat.ready && states().chat.kind !== 'demo' ? ollama : demoChat
     },
     get transcriber() {
       return whisper.now.engine
@@ -57,9 +70,7 @@ export async function createEngines(options: EngineOptions): Promise<Engines> {
     get states() {
       return states()
     },
-    get upstream() {
-      return ollama.now.upstream
-    },
+    pool,
     onChange(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)
@@ -67,7 +78,7 @@ export async function createEngines(options: EngineOptions): Promise<Engines> {
     async close() {
       stop.abort()
       await looking
-      await Promise.all(seekers.map((seeker) => seeker.close()))
+      await Promise.all([...backends, whisper].map((one) => one.close()))
     },
   }
 }
@@ -76,49 +87,34 @@ const installOllama = 'Install Ollama (https://ollama.com/download), then: ollam
 const freePort =
   'Stop the program that has Ollama’s port, or start the gateway with: npm start -- --ollama URL'
 
+/** How all backends are, as one engine. */
+function chatState(backends: readonly Backend[], pool: ModelPool): EngineState {
+  const models = pool.models.map(({ name }) => name)
+  if (models.length > 0) return { kind: 'ollama', ready: true, models }
+  if (backends.some(({ state }) => state.status === 'up'))
+    return {
+      kind: 'ollama',
+      ready: false,
+      models,
+      problem: 'Ollama has no model yet.',
+      remedy: 'ollama pull llama3.2',
+    }
+  const [failure] = backends.flatMap(({ state }) =>
+    state.status === 'down' && state.failure ? [state.failure] : [],
+  )
+  return {
+    kind: 'demo',
+    ready: true,
+    models: [],
+    problem: failure?.message ?? 'No Ollama answers.',
+    remedy: failure?.code === 'bad_upstream' ? freePort : installOllama,
+  }
+}
+
 interface Seeker {
   readonly now: { readonly state: EngineState }
   look(signal: AbortSignal): Promise<void>
   close(): Promise<void>
-}
-
-interface FoundChat {
-  readonly state: EngineState
-  readonly engine: ChatEngine
-  readonly upstream: Upstream | undefined
-}
-
-function ollamaSeeker(url: string): Seeker & { readonly now: FoundChat } {
-  const ollama = createOllama(url)
-  const missing = (problem: string, remedy = installOllama): FoundChat => ({
-    engine: demoChat,
-    upstream: undefined,
-    state: { kind: 'demo', ready: true, models: [], problem, remedy },
-  })
-  let now = missing('No Ollama answers.')
-  const slow = patience()
-  return {
-    get now() {
-      return now
-    },
-    async look(signal) {
-      try {
-        const models = await ollama.probe(signal)
-        const empty = { ready: false, problem: 'Ollama has no model yet.', remedy: 'ollama pull llama3.2' }
-        now = {
-          engine: models.length > 0 ? ollama : demoChat,
-          upstream: ollama,
-          state: { kind: 'ollama', models, ...(models.length > 0 ? { ready: true } : empty) },
-        }
-        slow.answered()
-      } catch (error) {
-        if (slow.bears(error)) return
-        if (!(error instanceof Failure)) now = missing('No Ollama answers.')
-        else now = missing(error.message, error.code === 'bad_upstream' ? freePort : installOllama)
-      }
-    },
-    close: () => ollama.close(),
-  }
 }
 
 function whisperSeeker(

@@ -1,6 +1,6 @@
 /** The engines, as the rest of the gateway sees them: who answers, who listens, and how they are. */
-import type { ServerResponse } from 'node:http'
 import type { EngineStates } from '#protocol/events.ts'
+import type { ModelPool } from './pool.ts'
 
 export interface ChatMessage {
   readonly role: 'system' | 'user' | 'assistant'
@@ -11,14 +11,13 @@ export interface ChatWish {
   /** A name from {@link EngineStates}; null takes the engine's first. */
   readonly model: string | null
   readonly messages: readonly ChatMessage[]
-}
-
-/** A request in an upstream's own dialect, passed through as it is. */
-export interface ForwardWish {
-  readonly method: 'GET' | 'POST'
-  /** Exact path from the allow-list, without a query. */
-  readonly path: string
-  readonly body?: Buffer
+  /** The most tokens that the answer may have. */
+  readonly output?: number
+  /** Whose turn it is, where several wait. */
+  readonly tenant?: string
+  readonly caller?: string
+  /** Called once, when the engine said what it took. */
+  onUsage?(usage: { readonly input: number; readonly output: number }): void
 }
 
 export interface ChatEngine {
@@ -32,10 +31,27 @@ export interface ChatEngine {
   warm(model: string | null): Promise<void>
 }
 
+export interface TranscriptionWish {
+  /** ISO 639-1; left out, the engine finds it. */
+  readonly language?: string
+  readonly prompt?: string
+  readonly temperature?: string
+  /** `json`, `text`, `srt`, `verbose_json` or `vtt` */
+  readonly format?: string
+  /** Into English. */
+  readonly translate?: boolean
+}
+
 export interface Transcriber {
   readonly kind: 'whisper.cpp' | 'openai' | 'demo'
   /** Words heard in PCM16 mono 16 kHz, trimmed; empty where nothing was said. Throws `Failure`. */
   transcribe(samples: Int16Array, signal: AbortSignal): Promise<string>
+  /** What it makes of a whole file, in the form that was asked for. Throws `Failure`. */
+  transcribeFile(
+    file: Blob,
+    wish: TranscriptionWish,
+    signal: AbortSignal,
+  ): Promise<{ readonly contentType: string; readonly text: string }>
 }
 
 /** The engines at hand right now; each call may give another one, as they come and go. */
@@ -43,21 +59,9 @@ export interface Engines {
   readonly chat: ChatEngine
   readonly transcriber: Transcriber
   readonly states: EngineStates
-  /** Where `/api/*` and `/v1/*` go: Ollama's own bytes, or undefined while there is only the demo. */
-  readonly upstream: Upstream | undefined
+  /** Where `/api/*` and `/v1/*` go; empty while there is only the demo. */
+  readonly pool: ModelPool
   /** Called after each change of `states`. Returns what ends the subscription. */
   onChange(listener: (states: EngineStates) => void): () => void
   close(): Promise<void>
-}
-
-export interface Upstream {
-  readonly version: string
-  /** Entries of `/api/tags` for the local models, as the upstream wrote them. */
-  readonly models: readonly { readonly name: string }[]
-  /**
-   * Streams the upstream's answer into `response`, status and content type included, with no buffering.
-   * Ends the upstream request within 50 ms when the client leaves. Resolves when the response has ended.
-   * Throws `Failure` only while nothing was written; after that a broken stream is told in the dialect's way.
-   */
-  forward(wish: ForwardWish, response: ServerResponse): Promise<void>
 }

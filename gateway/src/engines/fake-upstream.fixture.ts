@@ -45,6 +45,7 @@ export async function fakeUpstream(speak: Speak): Promise<FakeUpstream> {
 /** As Ollama answers when it is asked who it is and what it has. */
 export function speakOllama(path: string, response: ServerResponse): boolean {
   if (path === '/api/version') response.end('{"version":"0.33.0"}')
+  else if (path === '/api/ps') response.end('{"models":[]}')
   else if (path === '/api/tags')
     response.end(
       JSON.stringify({

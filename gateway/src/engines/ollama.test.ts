@@ -1,6 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { createBackend, isLocal } from './backend.ts'
 import type { ChatWish } from './engine.ts'
-import { createOllama, isLocal } from './ollama.ts'
+import { createOllamaChat } from './ollama.ts'
+import { createModelPool } from './pool.ts'
 import { deadUrl, json, left, ndjson, serve, serveOllama, type Call } from './upstream.fixture.ts'
 
 const closers: (() => Promise<unknown>)[] = []
@@ -13,9 +15,15 @@ const never = new AbortController().signal
 
 async function open(answer: (call: Call) => unknown) {
   const upstream = await serveOllama(answer)
-  const ollama = createOllama(upstream.url)
-  closers.push(upstream.close, ollama.close)
-  return { upstream, ollama }
+  closers.push(upstream.close)
+  return { upstream, ollama: createOllamaChat(createModelPool([await look(upstream.url)])) }
+}
+
+/** A backend after its first look, and no other look soon. */
+async function look(url: string) {
+  const backend = await createBackend({ name: 'ollama', url, kind: 'ollama', parallel: 4 }, () => {}, 60_000)
+  closers.push(backend.close)
+  return backend
 }
 
 async function all(pieces: AsyncIterable<string>): Promise<string[]> {
@@ -98,20 +106,28 @@ describe('an answer from Ollama', () => {
       })
     })
 
-  const refusals = { 400: 'invalid', 404: 'not_found', 503: 'unavailable', 500: 'bad_upstream' } as const
+  const refusals = { 400: 'invalid', 404: 'not_found', 503: 'busy', 500: 'bad_upstream' } as const
   for (const [status, code] of Object.entries(refusals))
     it(`fails as ${code}, with Ollama's own words, at its status ${status}`, async () => {
       const { ollama } = await open(({ response }) => json(response, Number(status), { error: 'so it is' }))
-      await expect(all(ollama.chat(wish, never))).rejects.toMatchObject({ code, message: 'Ollama: so it is' })
+      await expect(all(ollama.chat(wish, never))).rejects.toMatchObject({ code, message: 'so it is' })
     })
 
-  it('fails as unavailable, without an address, where nothing listens', async () => {
-    const url = await deadUrl()
-    const ollama = createOllama(url)
-    closers.push(ollama.close)
+  it('says nothing of where its engine is, though Ollama does', async () => {
+    const words =
+      'post predict: Post "http://127.0.0.1:39271/completion": EOF; see localhost:1 and tcp://10.0.0.7'
+    const { ollama } = await open(({ response }) => json(response, 500, { error: words }))
+    const failure: unknown = await all(ollama.chat(wish, never)).catch((error: unknown) => error)
+    expect(String(failure)).toContain('post predict')
+    expect(String(failure)).not.toMatch(/\d+\.\d+\.\d+|localhost|39271/)
+  })
+
+  it('fails as unavailable, without an address, where it went away', async () => {
+    const { ollama, upstream } = await open(() => {})
+    await upstream.close()
     const failure: unknown = await all(ollama.chat(wish, never)).catch((error: unknown) => error)
     expect(failure).toMatchObject({ code: 'unavailable' })
-    expect(String(failure)).not.toContain(new URL(url).port)
+    expect(String(failure)).not.toContain(String(upstream.port))
   })
 })
 
@@ -124,51 +140,54 @@ describe('a look for Ollama', () => {
         { name: 'gpt-oss:120b-cloud' },
       ],
     })
-    const ollama = createOllama(upstream.url)
-    closers.push(upstream.close, ollama.close)
-    expect(await ollama.probe(never)).toEqual(['tiny:latest'])
-    expect(ollama).toMatchObject({ version: '0.33.0', models: [{ name: 'tiny:latest', size: 7 }] })
+    closers.push(upstream.close)
+    expect(await look(upstream.url)).toMatchObject({
+      state: { status: 'up' },
+      version: '0.33.0',
+      models: [{ name: 'tiny:latest', size: 7 }],
+    })
   })
 
   it('tells another program, a busy Ollama and no program apart', async () => {
-    const look = async (url: string): Promise<unknown> => {
-      const ollama = createOllama(url)
-      closers.push(ollama.close)
-      return ollama.probe(never).catch((error: unknown) => error)
-    }
     const other = await serve(({ response }) => response.end('hello'))
     const busy = await serve(({ response }) => json(response, 503, { error: 'server busy' }))
     closers.push(other.close, busy.close)
-    expect(await look(other.url)).toMatchObject({ code: 'bad_upstream' })
-    expect(await look(busy.url)).toMatchObject({ code: 'unavailable' })
-    expect(await look(await deadUrl())).toMatchObject({ code: 'ECONNREFUSED' })
+    const failure = async (url: string) => {
+      const { state } = await look(url)
+      return state.status === 'down' ? state.failure?.code : 'up'
+    }
+    expect(await failure(other.url)).toBe('bad_upstream')
+    expect(await failure(busy.url)).toBe('busy')
+    expect(await failure(await deadUrl())).toBeUndefined()
   })
 })
 
 describe('warming', () => {
   it('loads a model once, however many sessions ask for it meanwhile', async () => {
     const held = Promise.withResolvers<void>()
-    const upstream = await serve(async ({ response }) => {
+    const loads: string[] = []
+    const upstream = await serve(async ({ response, route, body }) => {
+      if (route === 'GET /api/version') return json(response, 200, { version: '1' })
+      if (route === 'GET /api/tags')
+        return json(response, 200, { models: [{ name: 'tiny' }, { name: 'other' }] })
+      if (route !== 'POST /api/generate') return json(response, 404, {})
+      loads.push(body.toString())
       await held.promise
       json(response, 200, { done: true })
     })
-    const ollama = createOllama(upstream.url)
-    closers.push(upstream.close, ollama.close)
+    closers.push(upstream.close)
+    const ollama = createOllamaChat(createModelPool([await look(upstream.url)]))
     const warmed = Promise.all([ollama.warm('tiny'), ollama.warm('tiny'), ollama.warm('other')])
-    await expect.poll(() => upstream.calls.length).toBe(2)
+    await expect.poll(() => loads.length).toBe(2)
     held.resolve()
     await warmed
-    expect(upstream.calls.map(({ body }) => body.toString())).toEqual([
-      '{"model":"tiny"}',
-      '{"model":"other"}',
-    ])
+    expect(loads).toEqual(['{"model":"tiny"}', '{"model":"other"}'])
     await ollama.warm('tiny')
-    expect(upstream.calls).toHaveLength(3)
+    expect(loads).toHaveLength(3)
   })
 
   it('never throws, since the first answer then only comes later', async () => {
-    const ollama = createOllama(await deadUrl())
-    closers.push(ollama.close)
+    const ollama = createOllamaChat(createModelPool([await look(await deadUrl())]))
     await expect(ollama.warm('tiny')).resolves.toBeUndefined()
   })
 })

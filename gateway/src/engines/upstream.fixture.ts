@@ -61,6 +61,7 @@ export async function serveOllama(
   const served = await serve((call) => {
     if (call.route === 'GET /api/version') return json(call.response, 200, { version: '0.33.0' })
     if (call.route === 'GET /api/tags') return json(call.response, 200, { models: listed })
+    if (call.route === 'GET /api/ps') return json(call.response, 200, { models: [] })
     // A request without a prompt loads the model.
     if (call.route === 'POST /api/generate' && !('prompt' in JSON.parse(call.body.toString())))
       return json(call.response, 200, { done: true, done_reason: 'load' })

@@ -3,7 +3,7 @@ import { FormData, Pool } from 'undici'
 import { z } from 'zod'
 import { inputSampleRate } from '#protocol/frame.ts'
 import { Failure } from '../failure.ts'
-import type { Transcriber } from './engine.ts'
+import type { Transcriber, TranscriptionWish } from './engine.ts'
 import { wav } from './wav.ts'
 
 export interface Whisper extends Transcriber {
@@ -55,6 +55,14 @@ function whisperCpp(pool: Pool, base: string): Whisper {
         { response_format: 'json', no_language_probabilities: 'true' },
         signal,
       ),
+    transcribeFile: (file, wish, signal) =>
+      postForm(
+        pool,
+        `${base}/inference`,
+        file,
+        { ...fieldsOf(wish), ...(wish.translate && { translate: 'true' }) },
+        signal,
+      ),
     async probe(signal) {
       const { status } = await ask(pool, 'GET', `${base}/health`, signal)
       if (status !== 200) throw new Failure('unavailable', 'Whisper is loading its model.')
@@ -70,6 +78,14 @@ function openAi(pool: Pool, base: string, known: readonly string[]): Whisper {
     models: [model],
     transcribe: (samples, signal) =>
       post(pool, `${base}/v1/audio/transcriptions`, samples, { response_format: 'json', model }, signal),
+    transcribeFile: (file, wish, signal) =>
+      postForm(
+        pool,
+        `${base}/v1/audio/${wish.translate ? 'translations' : 'transcriptions'}`,
+        file,
+        { ...fieldsOf(wish), model },
+        signal,
+      ),
     async probe(signal) {
       await ask(pool, 'GET', `${base}/v1/models`, signal)
     },
@@ -84,12 +100,27 @@ async function post(
   fields: Record<string, string>,
   signal: AbortSignal,
 ): Promise<string> {
+  const file = new Blob([new Uint8Array(wav(samples, inputSampleRate))], { type: 'audio/wav' })
+  const { text } = await postForm(pool, path, file, fields, signal).catch((error: unknown) => {
+    // Our own recording is sound.
+    throw error instanceof Failure && error.code === 'invalid'
+      ? new Failure('bad_upstream', 'Whisper refused the recording.', error)
+      : error
+  })
+  const read = transcript.safeParse(parse(text))
+  if (!read.success) throw new Failure('bad_upstream', 'Whisper sent something that is no transcript.', text)
+  return read.data.text.replaceAll(blank, '').replaceAll(/\s+/g, ' ').trim()
+}
+
+async function postForm(
+  pool: Pool,
+  path: string,
+  file: Blob,
+  fields: Record<string, string>,
+  signal: AbortSignal,
+): Promise<{ contentType: string; text: string }> {
   const form = new FormData()
-  form.set(
-    'file',
-    new Blob([new Uint8Array(wav(samples, inputSampleRate))], { type: 'audio/wav' }),
-    'turn.wav',
-  )
+  form.set('file', file, 'recording.wav')
   for (const [name, value] of Object.entries(fields)) form.set(name, value)
   // Closing the connection is how whisper.cpp is told to stop.
   const answer = await pool.request({ method: 'POST', path, body: form, signal }).catch((error: unknown) => {
@@ -99,11 +130,21 @@ async function post(
     throw signal.aborted ? error : new Failure('bad_upstream', 'Whisper broke off its transcript.', error)
   })
   if (answer.statusCode === 503) throw new Failure('unavailable', 'Whisper is loading its model.')
+  if (answer.statusCode === 400)
+    throw new Failure('invalid', 'file: Whisper could not read the recording. Send it as WAV, 16 kHz.', text)
   if (answer.statusCode !== 200)
     throw new Failure('bad_upstream', `Whisper refused the recording with status ${answer.statusCode}.`, text)
-  const read = transcript.safeParse(parse(text))
-  if (!read.success) throw new Failure('bad_upstream', 'Whisper sent something that is no transcript.', text)
-  return read.data.text.replaceAll(blank, '').replaceAll(/\s+/g, ' ').trim()
+  const type = answer.headers['content-type']
+  return { contentType: typeof type === 'string' ? type : 'application/json', text }
+}
+
+function fieldsOf({ language, prompt, temperature, format }: TranscriptionWish): Record<string, string> {
+  return {
+    response_format: format ?? 'json',
+    ...(language !== undefined && { language }),
+    ...(prompt !== undefined && { prompt }),
+    ...(temperature !== undefined && { temperature }),
+  }
 }
 
 async function models(pool: Pool, base: string, signal: AbortSignal): Promise<string[]> {

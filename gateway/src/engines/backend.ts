@@ -1,0 +1,213 @@
+/** One backend of the pool: what it has, what it has loaded, how it is; looked at again and again. */
+import { setTimeout as pause } from 'node:timers/promises'
+import { Pool } from 'undici'
+import { z } from 'zod'
+import { Failure } from '../failure.ts'
+import { createFairQueue, type FairQueue } from './queue.ts'
+
+export interface BackendConfig {
+  /** For people and records. */
+  readonly name: string
+  /** Origin, with or without a path before `/api` or `/v1`. */
+  readonly url: string
+  /** `ollama` speaks its native API and OpenAI's; `openai` OpenAI's alone (llama.cpp, vLLM, …). */
+  readonly kind: 'ollama' | 'openai'
+  /** How many requests it answers at once; the others wait for their turn here. */
+  readonly parallel: number
+}
+
+export interface Model {
+  readonly name: string
+  readonly [field: string]: unknown
+}
+
+export type BackendState =
+  /** Answers. */
+  | { readonly status: 'up' }
+  /** Does not answer, or something else does. */
+  | { readonly status: 'down'; readonly failure: Failure | undefined }
+
+export interface Backend extends BackendConfig {
+  readonly upstream: Pool
+  /** In front of each path. */
+  readonly base: string
+  readonly queue: FairQueue
+  readonly state: BackendState
+  readonly version: string
+  /** Those that run there, as it wrote them. */
+  readonly models: readonly Model[]
+  /** Names of those in its memory now. */
+  readonly loaded: ReadonlySet<string>
+  /** A request could not reach it: it is looked at now, and not used until it answers. */
+  failed(error: unknown): void
+  close(): Promise<void>
+}
+
+/** A cold model of 70 GB takes minutes from a slow disk before its first byte. */
+const firstByteMs = 15 * 60_000
+/** Between two tokens, on a machine that swaps. */
+const silenceMs = 5 * 60_000
+/** An engine that takes longer to say who it is than this is looked at again later. */
+const probeTimeoutMs = 1_500
+/** A person who starts Ollama while the page is open sees it taken up at once. */
+const lookEveryMs = 2_000
+/** One that stays away is asked for less often, yet is back within seconds. */
+const longestWaitMs = 5_000
+/** A machine at full load answers late, or that it is busy: a backend is gone after three such answers. */
+const patience = 3
+
+const version = z.object({ version: z.string() })
+const tags = z.object({
+  // A list that was never made is null in Go's JSON.
+  models: z.array(z.looseObject({ name: z.string(), remote_host: z.string().optional() })).nullable(),
+})
+const loadedModels = z.object({ models: z.array(z.object({ name: z.string() })).nullable() })
+const openAiModels = z.object({ data: z.array(z.looseObject({ id: z.string() })) })
+
+/**
+ * Resolves after the first look.
+ *
+ * @param changed called after each look that found something else than the one before
+ */
+export async function createBackend(
+  config: BackendConfig,
+  changed: () => void,
+  everyMs: number = lookEveryMs,
+): Promise<Backend> {
+  const { origin, pathname } = new URL(config.url)
+  const base = pathname.replace(/(?:\/v1)?\/?$/, '')
+  const upstream = new Pool(origin, {
+    // Room for what the queue lets through, for looks and for loading.
+    connections: config.parallel + 8,
+    headersTimeout: firstByteMs,
+    bodyTimeout: silenceMs,
+    pipelining: 1,
+  })
+  const stop = new AbortController()
+  const seen = {
+    state: { status: 'down', failure: undefined } as BackendState,
+    version: '',
+    models: [] as readonly Model[],
+    loaded: new Set<string>() as ReadonlySet<string>,
+  }
+  let late = Infinity
+  let misses = 0
+
+  const look = async (): Promise<void> => {
+    const before = JSON.stringify([seen.state.status, seen.models, [...seen.loaded]])
+    try {
+      const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(probeTimeoutMs)])
+      Object.assign(seen, await probe({ ...config, upstream, base }, signal), { state: { status: 'up' } })
+      late = 0
+      misses = 0
+    } catch (error) {
+      if (stop.signal.aborted) return
+      const busy = error instanceof Failure && error.code === 'busy'
+      late += busy || (error instanceof Error && error.name === 'TimeoutError') ? 1 : Infinity
+      misses += 1
+      if (late < patience) return
+      seen.state = { status: 'down', failure: error instanceof Failure ? error : undefined }
+    }
+    if (JSON.stringify([seen.state.status, seen.models, [...seen.loaded]]) !== before) changed()
+  }
+  await look()
+  const watching = (async () => {
+    while (
+      await sleeps(
+        Math.min(everyMs * 1.5 ** Math.min(misses, 9), Math.max(everyMs, longestWaitMs)),
+        stop.signal,
+      )
+    )
+      await look()
+  })()
+  return {
+    ...config,
+    upstream,
+    base,
+    queue: createFairQueue(config.parallel),
+    get state() {
+      return seen.state
+    },
+    get version() {
+      return seen.version
+    },
+    get models() {
+      return seen.models
+    },
+    get loaded() {
+      return seen.loaded
+    },
+    failed() {
+      late = Infinity
+      void look()
+    },
+    async close() {
+      stop.abort()
+      await watching
+      await upstream.destroy()
+    },
+  }
+}
+
+type Probed = Pick<Backend, 'version' | 'models' | 'loaded'>
+
+async function probe(
+  { kind, upstream, base }: Pick<Backend, 'kind' | 'upstream' | 'base'>,
+  signal: AbortSignal,
+): Promise<Probed> {
+  const get = async (path: string): Promise<unknown> => {
+    const { statusCode, body } = await upstream.request({ method: 'GET', path: base + path, signal })
+    const text = await body.text()
+    if (statusCode === 503) throw new Failure('busy', 'The engine is busy.')
+    return statusCode === 200 ? parse(text) : undefined
+  }
+  if (kind === 'openai') {
+    const listed = openAiModels.safeParse(await get('/v1/models'))
+    if (!listed.success)
+      throw new Failure('bad_upstream', 'What answers at a backend’s address has no /v1/models.')
+    return {
+      version: '',
+      models: listed.data.data.map(({ id }) => ({ name: id })),
+      loaded: new Set(listed.data.data.map(({ id }) => id)),
+    }
+  }
+  const found = version.safeParse(await get('/api/version'))
+  const listed = tags.safeParse(await get('/api/tags'))
+  if (!found.success || !listed.success)
+    throw new Failure('bad_upstream', 'What answers where Ollama should be is not Ollama.')
+  const loaded = loadedModels.safeParse(await get('/api/ps'))
+  return {
+    version: found.data.version,
+    models: (listed.data.models ?? []).filter(isLocal),
+    loaded: new Set(loaded.success ? (loaded.data.models ?? []).map(({ name }) => name) : []),
+  }
+}
+
+/**
+ * Whether a model runs on this machine. A name with the suffix `cloud`, or an entry with a remote host, sends
+ * its prompt to another's computer. Source: `internal/modelref` in ollama/ollama.
+ */
+export function isLocal({
+  name,
+  remote_host,
+}: {
+  readonly name: string
+  readonly remote_host?: string | undefined
+}): boolean {
+  return !remote_host && !/[:-]cloud$/i.test(name.replaceAll(goSpace, ''))
+}
+
+/** What Go trims around a tag: JavaScript's `trim` knows neither U+0085 nor the space after the colon. */
+const goSpace = /[\s\u0085]/g
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+async function sleeps(ms: number, signal: AbortSignal): Promise<boolean> {
+  return pause(ms, true, { signal, ref: false }).catch(() => false)
+}
