@@ -1,3 +1,6 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { ollamaHost, readConfig } from './config.ts'
 
@@ -7,6 +10,13 @@ describe('the options', () => {
       port: 8443,
       loopback: false,
       ollama: 'http://127.0.0.1:11434',
+      file: {
+        aliases: {},
+        services: [],
+        origins: [],
+        limits: { keepAlive: 3_600_000, contextTokens: 131_072 },
+        auditDays: 90,
+      },
     })
   })
 
@@ -36,4 +46,67 @@ describe('OLLAMA_HOST', () => {
     it(`“${given ?? ''}” is dialled at ${url ?? 'the default'}`, () => {
       expect(ollamaHost(given)).toBe(url)
     })
+})
+
+describe('config.yaml', () => {
+  const read = async (text: string) => {
+    const folder = await mkdtemp(join(tmpdir(), 'sotto-config-'))
+    await writeFile(join(folder, 'config.yaml'), text)
+    try {
+      return readConfig({ state: folder }).file
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  }
+
+  it('is taken from the state directory, with its defaults', async () => {
+    const file = await read(`
+backends:
+  - { name: desk, url: http://127.0.0.1:11434/ }
+services:
+  - name: rerank
+    upstream: http://127.0.0.1:9000
+    paths: [/v1/rerank]
+    timeout: 90s
+limits: { keepAlive: 10m }
+origins: [https://chat.home/]
+`)
+    expect(file).toMatchObject({
+      backends: [{ name: 'desk', url: 'http://127.0.0.1:11434', kind: 'ollama', parallel: 4 }],
+      services: [{ name: 'rerank', methods: ['POST'], timeout: 90_000 }],
+      limits: { keepAlive: 600_000 },
+      origins: ['https://chat.home'],
+    })
+  })
+
+  for (const [what, text, said] of [
+    ['a field that is not known', 'bakends: []', /config\.yaml: bakends: is not known/],
+    ['a value that is wrong', 'backends: [{ name: A b, url: http://x }]', /backends\.0\.name: is no name/],
+    ['a duration that is none', 'limits: { keepAlive: soon }', /limits\.keepAlive: is no duration/],
+    ['what is no YAML', 'backends: [', /can’t be read/],
+  ] as const)
+    it(`is refused with its place for ${what}`, async () => {
+      await expect(read(text)).rejects.toThrow(said)
+    })
+
+  it('may be what the README shows', async () => {
+    const readme = await readFile(join(import.meta.dirname, '..', '..', 'README.md'), 'utf8')
+    const [, shown = ''] = /```yaml\n(.*?)```/s.exec(readme) ?? []
+    const file = await read(shown)
+    expect(Object.keys(file).toSorted()).toEqual([
+      'aliases',
+      'auditDays',
+      'backends',
+      'images',
+      'limits',
+      'origins',
+      'services',
+      'speech',
+      'whisper',
+    ])
+  })
+
+  it('that is named and not there is said', () => {
+    expect(() => readConfig({ config: '/nonexistent.yaml' })).toThrow('/nonexistent.yaml can’t be read')
+  })
 })

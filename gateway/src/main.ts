@@ -15,6 +15,7 @@ import { checkRoutes, ensureNetwork, type OpenNetwork } from '@sotto/provisionin
 import { hubAddresses } from '@sotto/provisioning/overlay/addresses.ts'
 import { makePlan, type Plan } from '@sotto/provisioning/overlay/plan.ts'
 import { Problem } from '@sotto/provisioning/problem.ts'
+import { readAccess } from '@sotto/provisioning/registry/access.ts'
 import {
   readRevision,
   requireNetwork,
@@ -30,14 +31,20 @@ import { lockState, makeState, type State } from '@sotto/provisioning/state.ts'
 import { keepInterface, type Keeper, type KeeperEvents } from '@sotto/provisioning/wireguard/keeper.ts'
 import pino, { type Logger } from 'pino'
 import writeFileAtomic from 'write-file-atomic'
-import { createEngines } from '#engines/discovery.ts'
+import { openService } from '#api/services.ts'
+import { createEngines, type EngineOptions } from '#engines/discovery.ts'
 import type { Engines } from '#engines/engine.ts'
+import { createImages } from '#engines/images.ts'
+import { createSpeech } from '#engines/speech.ts'
 import { createDirectory, normal, type Directory } from '#identity/directory.ts'
+import type { Identity } from '#identity/identify.ts'
+import { createKeyring } from '#identity/keyring.ts'
+import { openRecords, type Records } from '#ledger/records.ts'
 import { listen, type Listener } from '#listener/listener.ts'
-import { ownNames } from '#listener/origin.ts'
+import { ownNames, type OwnNames } from '#listener/origin.ts'
 import { createUpgrade } from '#realtime/socket.ts'
 import { createApp, createPlainApp } from './app.ts'
-import type { GatewayConfig } from './config.ts'
+import { defaultParallel, type GatewayConfig } from './config.ts'
 
 export interface Gateway {
   /** `https://…`, the one to open first. */
@@ -118,6 +125,8 @@ async function open(
     ({ authority, made }) => `${authority.name}${made ? ', made now' : ''}`,
   )
   const directory = createDirectory(network)
+  const keyring = createKeyring()
+  const identity = { directory, keyring }
   const exchange = createExchange(hub.privateKey)
   const plan = makePlan(network, hub.privateKey, await readRegistry(database))
   const overlay = await openOverlay(config, {
@@ -133,10 +142,12 @@ async function open(
   if (!(overlay instanceof Problem)) onClose(() => overlay.close())
   const engines = await progress.step(
     'Engines',
-    () => createEngines({ ollama: config.ollama, ...(config.whisper && { whisper: config.whisper }), log }),
+    () => createEngines(engineOptions(config, log)),
     ({ states }) => `${states.chat.kind}, ${states.transcription.kind}`,
   )
   onClose(() => engines.close())
+  const records = await openRecords(config, state, log)
+  onClose(() => records.close())
   const wanted = overlay instanceof Problem ? ['127.0.0.1', '::1'] : Object.values(hubAddresses(network))
   const addresses = wanted.filter(isOurs)
   // What a request may want to follow needs the listener, and the listener the app that asks for it.
@@ -149,15 +160,17 @@ async function open(
     addresses,
     certificates,
     certs: state.certs,
-    directory,
+    identity,
+    records,
     engines,
     network,
     log,
+    onClose,
   })
   onClose(() => listener.close())
   if (!(overlay instanceof Problem)) await overlay.open(listener.port)
   await setGatewayPort(database, listener.port)
-  follow = takeUp({ database, hub, directory, exchange, overlay, listener, log })
+  follow = takeUp({ database, hub, identity, records, exchange, overlay, listener, log })
   const until = await follow()
   onClose(
     watchRegistry(database, until, follow, (error) =>
@@ -194,6 +207,15 @@ async function open(
     ...(firstDevice && { firstDevice }),
     engines,
     close,
+  }
+}
+
+function engineOptions({ file, ollama, whisper = file.whisper }: GatewayConfig, log: Logger): EngineOptions {
+  return {
+    backends: file.backends ?? [{ name: 'ollama', url: ollama, kind: 'ollama', parallel: defaultParallel }],
+    aliases: file.aliases,
+    ...(whisper !== undefined && { whisper }),
+    log,
   }
 }
 
@@ -272,20 +294,46 @@ interface ServeDeps extends Surroundings {
   readonly certificates: Certificates
   /** Directory of the CA. */
   readonly certs: string
-  readonly directory: Directory
+  readonly identity: Identity
+  readonly records: Records
   readonly engines: Engines
   readonly network: Network
   readonly database: Database
   readonly exchange: Exchange
   follow(): Promise<unknown>
   readonly log: Logger
+  onClose(closer: () => unknown): void
 }
 
 async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> {
-  const { addresses, certificates, database, directory, engines, exchange, follow, log, progress, web } = deps
+  const {
+    addresses,
+    certificates,
+    database,
+    engines,
+    exchange,
+    follow,
+    identity,
+    log,
+    progress,
+    records,
+    web,
+  } = deps
+  const { file } = config
   let port = config.port
   const enrolment = { ca: certificates.authority, roots: () => trustedRoots(deps.certs) }
-  const names = () => ownNames([...addresses, overlayName, ...loopbackNames], port)
+  // Once the port is known it stays.
+  let known: OwnNames | undefined
+  const names = () => (known ??= ownNames([...addresses, overlayName, ...loopbackNames], port, file.origins))
+  const speech = createSpeech(file.speech)
+  const images = file.images && createImages(file.images)
+  const services = file.services.map(({ timeout, ...service }) =>
+    openService({ ...service, timeoutMs: timeout }),
+  )
+  for (const one of [speech, images, ...services]) if (one) deps.onClose(() => one.close())
+  const { admission, recorder } = records
+  const limits = { keepAliveMs: file.limits.keepAlive, contextTokens: file.limits.contextTokens }
+  const route = { identity, names, recorder, log }
   const listener = await progress.step(
     'Gateway',
     () =>
@@ -294,17 +342,18 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
         port: config.port,
         certificate: certificates.leaf,
         app: createApp({
-          directory,
-          engines,
+          ...route,
+          api: { engines, admission, recorder, limits, speech, images },
+          services,
           overlay: { database, exchange, follow },
-          names,
+          metrics: records.metrics,
+          ready: records.healthy,
           enrol: enrolment,
           web,
-          log,
         }),
-        plain: createPlainApp({ directory, names, enrol: enrolment }),
-        upgrade: createUpgrade({ directory, engines, names, log }),
-        admits: (address) => directory.identify(address) !== undefined,
+        plain: createPlainApp({ ...route, enrol: enrolment }),
+        upgrade: createUpgrade({ identity, admission, recorder, engines, names, log }),
+        admits: (address) => identity.directory.identify(address) !== undefined,
       }),
     (made) => origin(addresses[0] ?? '', made.port),
   )
@@ -315,7 +364,8 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
 interface TakeUpDeps {
   readonly database: Database
   readonly hub: OpenNetwork
-  readonly directory: Directory
+  readonly identity: Identity
+  readonly records: Records
   readonly exchange: Exchange
   readonly overlay: Keeper | Problem
   readonly listener: Listener
@@ -327,21 +377,27 @@ interface TakeUpDeps {
  * interface. Resolves to when that is due again by itself.
  */
 function takeUp(deps: TakeUpDeps): () => Promise<number> {
-  const { database, directory, exchange, hub, listener, log, overlay } = deps
+  const { database, exchange, hub, identity, listener, log, overlay, records } = deps
+  const { directory, keyring } = identity
   return async () => {
     const revision = await readRevision(database)
+    const access = await readAccess(database)
+    keyring.update(access)
     if (overlay instanceof Problem) {
+      directory.update({ devices: [], links: [] }, access)
+      records.endWhere((caller) => !keyring.isCurrent(caller))
       await setFollowed(database, revision)
-      return Infinity
+      return access.until
     }
     const network = await requireNetwork(database)
     const plan = makePlan(network, hub.privateKey, await readRegistry(database))
-    for (const address of directory.update(plan)) listener.end(address)
+    for (const address of directory.update(plan, access)) listener.end(address)
+    records.endWhere((caller) => !keyring.isCurrent(caller))
     exchange.update(network, plan)
     await overlay.update(plan)
     await setFollowed(database, revision)
     log.info({ devices: plan.devices.length, links: plan.links.length }, 'took up the registry')
-    return plan.until
+    return Math.min(plan.until, access.until)
   }
 }
 

@@ -1,17 +1,14 @@
-import { serve, type ServerType } from '@hono/node-server'
 import { afterEach, describe, expect, it } from 'vitest'
-import { createEngines } from '#engines/discovery.ts'
 import { fakeUpstream, speakOllama, type FakeUpstream, type Speak } from '#engines/fake-upstream.fixture.ts'
-import { createApi } from './api.ts'
+import { serveApi as serve } from './serve.fixture.ts'
 
-const log = { info() {}, warn() {}, error() {} }
 const closers: (() => unknown)[] = []
 
 afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close()
 })
 
-/** The API on a port of its own, in front of an upstream or of the demo. */
+/** The API in front of an upstream or of the demo. */
 async function serveApi(
   speak?: Speak,
 ): Promise<{ readonly url: string; readonly ollama: FakeUpstream | undefined }> {
@@ -19,15 +16,8 @@ async function serveApi(
     speak &&
     (await fakeUpstream((path, response, body) => speakOllama(path, response) || speak(path, response, body)))
   if (ollama) closers.push(ollama.close)
-  const engines = await createEngines({ ollama: ollama?.url ?? 'http://127.0.0.1:9', log, everyMs: 60_000 })
-  closers.push(engines.close)
-  const app = createApi({ engines, log })
-  const url = await new Promise<string>((settle) => {
-    const server: ServerType = serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0 }, ({ port }) =>
-      settle(`http://127.0.0.1:${port}`),
-    )
-    closers.push(() => server.close())
-  })
+  const { url, close } = await serve(ollama ? { ollama: ollama.url } : {})
+  closers.push(close)
   return { url, ollama }
 }
 
@@ -155,7 +145,7 @@ describe('with Ollama', () => {
           },
         },
       ])
-      expect(ollama?.seen.map(({ path }) => path)).toEqual(['/api/version', '/api/tags'])
+      expect(ollama?.seen.map(({ path }) => path)).toEqual(['/api/version', '/api/tags', '/api/ps'])
     })
 
   it('refuses a body that is encoded, or too large to be a conversation', async () => {
@@ -187,7 +177,7 @@ describe('with Ollama', () => {
       })
       for (const method of ['GET', 'POST', 'PUT', 'DELETE', 'HEAD'])
         expect((await fetch(`${url}/api/${path}`, { method })).status, method).toBe(403)
-      expect(ollama?.seen).toHaveLength(2)
+      expect(ollama?.seen).toHaveLength(3)
     })
 
   it('lists the local models alone, natively and as OpenAI', async () => {
@@ -208,7 +198,8 @@ describe('with Ollama', () => {
       404,
       { error: { message: expect.stringContaining('/v1/models') } },
     ])
-    expect((await fetch(`${url}/api/show`)).status).toBe(404)
+    expect((await fetch(`${url}/api/show`)).status).toBe(405)
+    expect((await fetch(`${url}/api/nothing`)).status).toBe(404)
   })
 })
 

@@ -1,10 +1,10 @@
 /** Whether the gateway serves, and with what. */
-import type { HttpBindings } from '@hono/node-server'
-import { Hono } from 'hono'
 import { z } from 'zod'
 import type { Engines } from '#engines/engine.ts'
 import type { EngineStates } from '#protocol/events.ts'
 import packageJson from '../../package.json' with { type: 'json' }
+import { ollamaDialect } from './envelope.ts'
+import type { Route } from './route.ts'
 
 const engineState = z.object({
   kind: z.enum(['ollama', 'whisper.cpp', 'openai', 'demo']),
@@ -24,11 +24,33 @@ export const health = z.object({
 
 export type Health = z.infer<typeof health>
 
-export function createHealth(engines: Engines): Hono<{ Bindings: HttpBindings }> {
-  const app = new Hono<{ Bindings: HttpBindings }>()
-  app.get('/healthz', (c) => c.text('ok'))
-  app.get('/health', (c) => c.json(readHealth(engines)))
-  return app
+/** What every gateway of its kind is asked by those who watch it. */
+export function healthRoutes(engines: Engines, ready: () => boolean): Route[] {
+  const watch = { group: 'guest', method: 'GET', dialect: ollamaDialect, quiet: true } as const
+  return [
+    {
+      ...watch,
+      path: '/healthz',
+      summary: 'Whether the process is alive',
+      visit: ({ c }) => c.text('ok'),
+    },
+    {
+      ...watch,
+      path: '/readyz',
+      summary: 'Whether it can answer: an engine is there and records can be written',
+      visit: ({ c }) =>
+        ready() && engines.states.chat.ready && engines.states.chat.kind !== 'demo'
+          ? c.text('ok')
+          : c.text('not ready', 503, { 'Retry-After': '5' }),
+    },
+    {
+      ...watch,
+      group: 'member',
+      path: '/health',
+      summary: 'How the engines are',
+      handle: ({ c }) => c.json(readHealth(engines)),
+    },
+  ]
 }
 
 function readHealth({ states }: Engines): Omit<Health, 'engines'> & { engines: EngineStates } {

@@ -1,10 +1,8 @@
-/** What Prometheus reads, in its text format. */
+/** What Prometheus reads of the devices, in its text format. */
 import type { DeviceView } from '@sotto/provisioning/registry/view.ts'
 import { Counter, Gauge, Registry } from 'prom-client'
 
-export async function renderMetrics(
-  devices: readonly DeviceView[],
-): Promise<{ readonly text: string; readonly contentType: string }> {
+export async function renderMetrics(devices: readonly DeviceView[]): Promise<string> {
   const registry = new Registry()
   const device = { registers: [registry], labelNames: ['device', 'person'] as const }
   const online = new Gauge({ ...device, name: 'sotto_peer_online', help: '1 while its session is alive' })
@@ -37,5 +35,5 @@ export async function renderMetrics(
     sent.inc(labels, sentBytes)
     for (const { peer, state: how } of paths) path.set({ device: name, peer, state: how }, 1)
   }
-  return { text: await registry.metrics(), contentType: registry.contentType }
+  return registry.metrics()
 }

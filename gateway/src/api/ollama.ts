@@ -1,22 +1,15 @@
 /** Ollama's native API: what is on the list is streamed through, what changes the house is refused for good. */
-import type { HttpBindings } from '@hono/node-server'
-import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
-import { Hono, type Context } from 'hono'
-import { stream } from 'hono/streaming'
-import type { Logger } from 'pino'
+import { z } from 'zod'
+import { noSuchModel } from '#admission/admission.ts'
 import { demoModel } from '#engines/demo.ts'
-import type { Engines } from '#engines/engine.ts'
+import type { Member } from '#identity/caller.ts'
 import { Failure } from '../failure.ts'
-import { mustBeLocal, readModelRequest, writeBody, type ModelRequest } from './body.ts'
-import { asFailure, ollamaError } from './envelope.ts'
-import { readMessages } from './messages.ts'
-
-export interface ApiDeps {
-  readonly engines: Engines
-  readonly log: Pick<Logger, 'error'>
-}
-
-type Bindings = { Bindings: HttpBindings }
+import { isRecord, readModelRequest, staysHere, withinLimits, writeBody, type ModelRequest } from './body.ts'
+import { demoNative, isDemo } from './demo.ts'
+import { ollamaDialect } from './envelope.ts'
+import { nativeGrammar } from './grammars.ts'
+import { infer, type ApiDeps, type Inference } from './inference.ts'
+import type { Call, Route } from './route.ts'
 
 /**
  * Paths that change models, speak for the owner's account or reach outside. No setting lifts it.
@@ -24,77 +17,219 @@ type Bindings = { Bindings: HttpBindings }
  */
 const refused = /^\/api\/(pull|push|create|copy|delete|blobs|me|signout|user|experimental)(\/|$)/i
 
-export function createOllamaApi({ engines, log }: ApiDeps): Hono<Bindings> {
-  const api = new Hono<Bindings>()
-  api.post('/api/chat', (c) => infer(c, engines, '/api/chat'))
-  api.post('/api/generate', (c) => infer(c, engines, '/api/generate'))
-  // Local models alone: the upstream has left out those that live elsewhere.
-  api.get('/api/tags', (c) =>
-    c.json({ models: engines.upstream?.models ?? [{ name: demoModel, model: demoModel }] }),
-  )
-  // Clients ask for it to see whether Ollama is there, and parse it as numbers.
-  api.get('/api/version', (c) => c.json({ version: engines.upstream?.version ?? '0.0.0' }))
-  api.all('/api/*', (c) => {
-    const gone = refused.test(c.req.path)
-      ? new Failure(
-          'forbidden',
-          'Models and accounts are managed on the gateway’s own machine, never through the gateway.',
-        )
-      : new Failure('not_found', 'The gateway serves /api/chat, /api/generate, /api/tags and /api/version.')
-    const { status, body } = ollamaError(gone)
-    return c.json(body, status)
-  })
-  api.onError((error, c) => {
-    const failure = asFailure(error)
-    if (failure.code === 'internal') log.error({ err: error, path: c.req.path }, 'a request failed')
-    const { status, body } = ollamaError(failure)
-    return c.json(body, status)
-  })
-  return api
+const model = z.string().describe('A name from /api/tags, or an alias')
+const options = z.looseObject({ num_predict: z.int().optional(), num_ctx: z.int().optional() }).optional()
+const chatBody = z.looseObject({
+  model,
+  messages: z.array(z.looseObject({ role: z.string(), content: z.string() })),
+  stream: z.boolean().default(true),
+  options,
+})
+const generateBody = z.looseObject({
+  model,
+  prompt: z.string().optional(),
+  stream: z.boolean().default(true),
+  options,
+})
+const embedBody = z.looseObject({ model, input: z.union([z.string(), z.array(z.string())]) })
+
+export function ollamaRoutes(deps: ApiDeps): Route[] {
+  const { engines } = deps
+  const route = { group: 'member', dialect: ollamaDialect } as const
+  const chat = (call: Call) => native(call, deps, '/api/chat')
+  const generate = (call: Call) => native(call, deps, '/api/generate')
+  return [
+    {
+      ...route,
+      method: 'POST',
+      path: '/api/chat',
+      summary: 'Chat, as Ollama has it',
+      body: chatBody,
+      handle: chat,
+    },
+    {
+      ...route,
+      method: 'POST',
+      path: '/api/generate',
+      summary: 'An answer to a prompt',
+      body: generateBody,
+      handle: generate,
+    },
+    {
+      ...route,
+      method: 'POST',
+      path: '/chat/api/chat',
+      summary: 'The same as /api/chat',
+      body: chatBody,
+      handle: chat,
+    },
+    {
+      ...route,
+      method: 'POST',
+      path: '/chat/api/generate',
+      summary: 'The same as /api/generate',
+      body: generateBody,
+      handle: generate,
+    },
+    {
+      ...route,
+      method: 'POST',
+      path: '/api/embed',
+      summary: 'Embeddings',
+      body: embedBody,
+      handle: (call) => embed(call, deps, '/api/embed'),
+    },
+    {
+      ...route,
+      method: 'POST',
+      path: '/api/embeddings',
+      summary: 'One embedding, the older way',
+      body: z.looseObject({ model, prompt: z.string() }),
+      handle: (call) => embed(call, deps, '/api/embeddings'),
+    },
+    {
+      ...route,
+      method: 'GET',
+      path: '/api/tags',
+      summary: 'The models that the caller may use',
+      // Local models alone: the pool has left out those that live elsewhere.
+      handle: ({ c, caller }) =>
+        c.json({
+          models: isDemo(engines) ? [{ name: demoModel, model: demoModel }] : modelsFor(deps, caller),
+        }),
+    },
+    {
+      ...route,
+      method: 'GET',
+      path: '/api/ps',
+      summary: 'The models that are in memory',
+      handle({ c, caller }) {
+        const loaded = new Set(engines.pool.backends.flatMap((backend) => backend.loaded))
+        return c.json({ models: modelsFor(deps, caller).filter(({ name }) => loaded.has(name)) })
+      },
+    },
+    {
+      ...route,
+      method: 'POST',
+      path: '/api/show',
+      summary: 'What a model is and can do',
+      body: z.looseObject({ model }),
+      handle: (call) => show(call, deps),
+    },
+    {
+      ...route,
+      method: 'GET',
+      path: '/api/version',
+      summary: 'The version of Ollama',
+      // Clients ask for it to see whether Ollama is there, and parse it as numbers.
+      handle: ({ c }) => c.json({ version: engines.pool.version ?? '0.0.0' }),
+    },
+    {
+      ...route,
+      method: 'ALL',
+      path: '/api/*',
+      handle({ c }) {
+        if (refused.test(c.req.path))
+          throw new Failure(
+            'forbidden',
+            'Models and accounts are managed on the gateway’s own machine, never through the gateway.',
+          )
+        if (served.has(c.req.path))
+          throw new Failure('method', `${c.req.path} is not asked by ${c.req.method}.`)
+        throw new Failure('not_found', `The gateway serves ${[...served].join(', ')}.`)
+      },
+    },
+  ]
 }
 
-async function infer(c: Context<Bindings>, engines: Engines, path: '/api/chat' | '/api/generate') {
-  const request = await readModelRequest(c.env.incoming)
-  const { upstream } = engines
-  if (!upstream) return answerDemo(c, engines, path, request)
-  mustBeLocal(upstream, request)
-  await upstream.forward({ method: 'POST', path, body: writeBody(request) }, c.env.outgoing)
-  return RESPONSE_ALREADY_SENT
+const served = new Set([
+  '/api/chat',
+  '/api/generate',
+  '/api/embed',
+  '/api/embeddings',
+  '/api/tags',
+  '/api/ps',
+  '/api/show',
+  '/api/version',
+])
+
+/** The models that a caller may ask for. */
+export function modelsFor({ engines, admission }: ApiDeps, caller: Member) {
+  return engines.pool.models.filter(({ name }) => admission.mayUse(caller, name))
 }
 
-/** Ollama's own shapes, filled by the demo. */
-function answerDemo(c: Context<Bindings>, engines: Engines, path: string, request: ModelRequest) {
-  const model = demoModel
-  const messages =
-    path === '/api/chat'
-      ? readMessages(request.messages)
-      : [{ role: 'user' as const, content: typeof request.prompt === 'string' ? request.prompt : '' }]
-  const said = (text: string) =>
-    path === '/api/chat' ? { message: { role: 'assistant', content: text } } : { response: text }
-  const line = (text: string, done: boolean) => ({
-    model,
-    created_at: new Date().toISOString(),
-    ...said(text),
-    done,
-    ...(done && { done_reason: 'stop', total_duration: 0 }),
+async function native(call: Call, deps: ApiDeps, path: '/api/chat' | '/api/generate'): Promise<Response> {
+  const read = await readModelRequest(call.incoming)
+  staysHere(read)
+  const asked = path === '/api/chat' ? read.messages : read.prompt
+  const nothing = asked === undefined || asked === '' || (Array.isArray(asked) && asked.length === 0)
+  const request = withinLimits(read, deps.limits, nothing)
+  if (isDemo(deps.engines)) return demoNative(call, deps.engines, path === '/api/chat', request)
+  return infer(call, deps, {
+    service: 'chat',
+    path,
+    kind: 'ollama',
+    grammar: nativeGrammar,
+    request,
+    // Loading a model makes no tokens.
+    output: nothing ? null : outputOf(request),
+    limited: limitNative,
+    events: false,
   })
-  const pieces = engines.chat.chat({ model, messages }, c.req.raw.signal)
-  if (request.stream === false) return collect(pieces).then((text) => c.json(line(text, true)))
-  c.header('Content-Type', 'application/x-ndjson')
-  return stream(c, async (out) => {
-    for await (const piece of pieces) await out.write(`${JSON.stringify(line(piece, false))}\n`)
-    await out.write(`${JSON.stringify(line('', true))}\n`)
+}
+
+/** `num_predict`: what is negative means “until it ends”. */
+function outputOf({ options: given }: ModelRequest): number | undefined {
+  const limit: unknown = isRecord(given) ? given.num_predict : undefined
+  return typeof limit === 'number' && limit >= 0 ? limit : undefined
+}
+
+function limitNative(request: ModelRequest, output: number): ModelRequest {
+  return { ...request, options: { ...(isRecord(request.options) && request.options), num_predict: output } }
+}
+
+async function embed(call: Call, deps: ApiDeps, path: string): Promise<Response> {
+  const request = withinLimits(await readModelRequest(call.incoming), deps.limits, false)
+  return infer(call, deps, { ...embeddings, path, kind: 'ollama', grammar: nativeGrammar, request })
+}
+
+/** Embeddings have no output that could be limited. */
+export const embeddings: Pick<Inference, 'service' | 'output' | 'limited' | 'events'> = {
+  service: 'embeddings',
+  output: null,
+  limited: (request) => request,
+  events: false,
+}
+
+/** What the model is, without the file that says where on the machine it lies. */
+async function show({ c, incoming, caller }: Call, { engines, admission }: ApiDeps): Promise<Response> {
+  const { model: asked } = await readModelRequest(incoming)
+  const name = engines.pool.resolve(asked)
+  if (name === undefined || !admission.mayUse(caller, name)) throw noSuchModel(asked)
+  const place = await engines.pool.place({
+    model: name,
+    kind: 'ollama',
+    tenant: caller.tenant.id,
+    caller: caller.deviceId ?? 'host',
+    signal: c.req.raw.signal,
   })
-}
-
-/** The whole answer as one text. */
-export async function collect(pieces: AsyncIterable<string>): Promise<string> {
-  let text = ''
-  for await (const piece of pieces) text += piece
-  return text
-}
-
-/** Model names that a caller may ask for. */
-export function names({ states, upstream }: Engines): readonly string[] {
-  return upstream ? states.chat.models : [demoModel]
+  place.leave()
+  const { upstream, base } = place.backend
+  const body = writeBody({ model: name })
+  const answer = await upstream
+    .request({
+      method: 'POST',
+      path: `${base}/api/show`,
+      headers: { 'content-type': 'application/json' },
+      body,
+    })
+    .catch((error: unknown) => {
+      throw new Failure('unavailable', 'The engine does not answer.', error)
+    })
+  const read: unknown = await answer.body.json().catch(() => undefined)
+  if (answer.statusCode !== 200 || !isRecord(read))
+    throw new Failure('bad_upstream', 'The engine did not say what this model is.')
+  // A model that was made of a file has its path for a parent.
+  const { modelfile: _, details, ...shown } = read
+  return c.json({ ...shown, ...(isRecord(details) && { details: { ...details, parent_model: '' } }) })
 }

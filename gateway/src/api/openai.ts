@@ -1,54 +1,139 @@
-/** OpenAI's API, as Ollama itself speaks it at `/v1`; the demo in the same shapes. */
-import { randomUUID } from 'node:crypto'
-import type { HttpBindings } from '@hono/node-server'
-import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
-import { Hono, type Context } from 'hono'
-import { streamSSE } from 'hono/streaming'
+/** OpenAI's API, as Ollama itself and other engines speak it at `/v1`; the demo in the same shapes. */
+import { z } from 'zod'
 import { demoModel } from '#engines/demo.ts'
-import type { Engines } from '#engines/engine.ts'
 import { Failure } from '../failure.ts'
-import { mustBeLocal, readModelRequest, writeBody, type ModelRequest } from './body.ts'
-import { asFailure, openAiError } from './envelope.ts'
-import { readMessages } from './messages.ts'
-import { collect, names, type ApiDeps } from './ollama.ts'
+import { isRecord, readModelRequest, staysHere, type ModelRequest } from './body.ts'
+import { demoOpenAi, isDemo } from './demo.ts'
+import { openAiDialect } from './envelope.ts'
+import { openAiGrammar, responsesGrammar } from './grammars.ts'
+import { infer, type ApiDeps } from './inference.ts'
+import { embeddings, modelsFor } from './ollama.ts'
+import type { Call, Route } from './route.ts'
 
-type Bindings = { Bindings: HttpBindings }
+const model = z.string().describe('A name from /v1/models')
+const stream = z.boolean().default(false)
+const message = z.looseObject({ role: z.string(), content: z.unknown() })
 
-export function createOpenAiApi({ engines, log }: ApiDeps): Hono<Bindings> {
-  const api = new Hono<Bindings>()
+export function openAiRoutes(deps: ApiDeps): Route[] {
+  const { engines } = deps
+  const route = { group: 'member', dialect: openAiDialect } as const
   const describe = (id: string) => ({ id, object: 'model', created: 0, owned_by: 'library' })
-  api.post('/v1/chat/completions', async (c) => {
-    const request = await readModelRequest(c.env.incoming)
-    const { upstream } = engines
-    if (!upstream) return answerDemo(c, engines, request)
-    mustBeLocal(upstream, request)
-    await upstream.forward(
-      { method: 'POST', path: '/v1/chat/completions', body: writeBody(named(request)) },
-      c.env.outgoing,
-    )
-    return RESPONSE_ALREADY_SENT
+  const names = (call: Call) =>
+    isDemo(engines) ? [demoModel] : modelsFor(deps, call.caller).map(({ name }) => name)
+  return [
+    {
+      ...route,
+      method: 'POST',
+      path: '/v1/chat/completions',
+      summary: 'Chat',
+      body: z.looseObject({
+        model,
+        messages: z.array(message),
+        stream,
+        max_completion_tokens: z.int().optional(),
+      }),
+      async handle(call) {
+        const request = named(await readModelRequest(call.incoming))
+        staysHere(request)
+        if (isDemo(engines)) return demoOpenAi(call, engines, request)
+        return complete(call, deps, '/v1/chat/completions', request)
+      },
+    },
+    {
+      ...route,
+      method: 'POST',
+      path: '/v1/completions',
+      summary: 'An answer to a prompt',
+      body: z.looseObject({ model, prompt: z.string(), stream, max_tokens: z.int().optional() }),
+      handle: async (call) => complete(call, deps, '/v1/completions', await readModelRequest(call.incoming)),
+    },
+    {
+      ...route,
+      method: 'POST',
+      path: '/v1/responses',
+      summary: 'Responses',
+      body: z.looseObject({ model, input: z.unknown(), stream, max_output_tokens: z.int().optional() }),
+      async handle(call) {
+        const request = await readModelRequest(call.incoming)
+        staysHere(request)
+        return infer(call, deps, {
+          service: 'chat',
+          path: '/v1/responses',
+          grammar: responsesGrammar,
+          request,
+          output: numberIn(request.max_output_tokens),
+          limited: (asked, output) => ({ ...asked, max_output_tokens: output }),
+          events: request.stream === true,
+        })
+      },
+    },
+    {
+      ...route,
+      method: 'POST',
+      path: '/v1/embeddings',
+      summary: 'Embeddings',
+      body: z.looseObject({ model, input: z.union([z.string(), z.array(z.string())]) }),
+      handle: async (call) =>
+        infer(call, deps, {
+          ...embeddings,
+          path: '/v1/embeddings',
+          grammar: openAiGrammar(false),
+          request: await readModelRequest(call.incoming),
+        }),
+    },
+    {
+      ...route,
+      method: 'GET',
+      path: '/v1/models',
+      summary: 'The models that the caller may use',
+      handle: (call) => call.c.json({ object: 'list', data: names(call).map(describe) }),
+    },
+    {
+      ...route,
+      method: 'GET',
+      // A model's name may hold a slash.
+      path: '/v1/models/:model{.+}',
+      summary: 'One of them',
+      handle(call) {
+        const wanted = call.c.req.param('model') ?? ''
+        const found = names(call).find((name) => name === wanted || name === engines.pool.resolve(wanted))
+        if (found === undefined)
+          throw new Failure('not_found', `model: there is no “${wanted.slice(0, 256)}” here.`)
+        return call.c.json(describe(wanted))
+      },
+    },
+  ]
+}
+
+/** Last of all: what is asked for below `/v1` and is not there. */
+export function openAiElsewhere(known: readonly Route[]): Route {
+  const paths = [...new Set(known.map(({ path }) => path).filter((path) => /^\/v1\/[a-z/_]+$/.test(path)))]
+  return {
+    group: 'member',
+    dialect: openAiDialect,
+    method: 'ALL',
+    path: '/v1/*',
+    handle({ c }) {
+      if (paths.includes(c.req.path))
+        throw new Failure('method', `${c.req.path} is not asked by ${c.req.method}.`)
+      throw new Failure('not_found', `The gateway serves ${paths.join(', ')} and the WebSocket /v1/realtime.`)
+    },
+  }
+}
+
+function complete(call: Call, deps: ApiDeps, path: string, request: ModelRequest): Promise<Response> {
+  const streams = request.stream === true
+  const asked = isRecord(request.stream_options) ? request.stream_options : {}
+  return infer(call, deps, {
+    service: 'chat',
+    path,
+    grammar: openAiGrammar(asked.include_usage === true),
+    // A stream says what it took only where it is asked to.
+    request: streams ? { ...request, stream_options: { ...asked, include_usage: true } } : request,
+    output: numberIn(request.max_tokens),
+    limited: (wanted, output) => ({ ...wanted, max_tokens: output }),
+    events: streams,
   })
-  api.get('/v1/models', (c) => c.json({ object: 'list', data: names(engines).map(describe) }))
-  // A model's name may hold a slash.
-  api.get('/v1/models/:model{.+}', (c) => {
-    const model = c.req.param('model')
-    if (!names(engines).includes(model))
-      throw new Failure('not_found', `model: there is no “${model.slice(0, 256)}” here.`)
-    return c.json(describe(model))
-  })
-  api.all('/v1/*', () => {
-    throw new Failure(
-      'not_found',
-      'The gateway serves /v1/chat/completions, /v1/models and the WebSocket /v1/realtime.',
-    )
-  })
-  api.onError((error, c) => {
-    const failure = asFailure(error)
-    if (failure.code === 'internal') log.error({ err: error, path: c.req.path }, 'a request failed')
-    const { status, body } = openAiError(failure)
-    return c.json(body, status)
-  })
-  return api
 }
 
 /** Ollama does not read `max_completion_tokens`: an answer without the limit that was asked for would be wrong. */
@@ -56,31 +141,6 @@ function named({ max_completion_tokens: limit, ...request }: ModelRequest): Mode
   return limit === undefined || request.max_tokens !== undefined ? request : { ...request, max_tokens: limit }
 }
 
-function answerDemo(c: Context<Bindings>, engines: Engines, request: ModelRequest) {
-  const base = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: demoModel }
-  const pieces = engines.chat.chat(
-    { model: demoModel, messages: readMessages(request.messages) },
-    c.req.raw.signal,
-  )
-  if (request.stream !== true)
-    return collect(pieces).then((content) =>
-      c.json({
-        ...base,
-        object: 'chat.completion',
-        choices: [{ index: 0, message: { role: 'assistant', content }, finish_reason: 'stop' }],
-        usage: { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 },
-      }),
-    )
-  const chunk = (delta: object, reason: 'stop' | null) =>
-    JSON.stringify({
-      ...base,
-      object: 'chat.completion.chunk',
-      choices: [{ index: 0, delta, finish_reason: reason }],
-    })
-  return streamSSE(c, async (out) => {
-    await out.writeSSE({ data: chunk({ role: 'assistant', content: '' }, null) })
-    for await (const content of pieces) await out.writeSSE({ data: chunk({ content }, null) })
-    await out.writeSSE({ data: chunk({}, 'stop') })
-    await out.writeSSE({ data: '[DONE]' })
-  })
+function numberIn(value: unknown): number | undefined {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? Math.floor(value) : undefined
 }

@@ -6,21 +6,24 @@ import { isKey } from '@sotto/provisioning/overlay/keys.ts'
 import { Problem } from '@sotto/provisioning/problem.ts'
 import { requireNetwork } from '@sotto/provisioning/registry/network.ts'
 import { recordPaths } from '@sotto/provisioning/registry/path.ts'
-import { firstPerson } from '@sotto/provisioning/registry/person.ts'
 import { viewDevices } from '@sotto/provisioning/registry/view.ts'
-import { Hono, type Context } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
+import type { Context } from 'hono'
+import type { Registry } from 'prom-client'
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import { z } from 'zod'
-import type { AppEnv } from '#identity/app-env.ts'
 import type { DeviceList } from '#protocol/devices.ts'
+import { readJson } from './body.ts'
+import type { Dialect } from './envelope.ts'
 import { renderMetrics } from './metrics.ts'
+import type { Call, Route, Visit } from './route.ts'
 
 export interface OverlayDeps {
   readonly database: Database
   readonly exchange: Exchange
   /** Brings the live interface in step with the registry now, rather than at the next look. */
   follow(): Promise<unknown>
+  /** Of requests. */
+  readonly metrics: Registry
 }
 
 const key = z.string().refine(isKey, 'is no WireGuard key: 32 bytes in base64')
@@ -59,19 +62,17 @@ const statuses: Record<string, 400 | 404 | 409 | 410 | 503> = {
   no_endpoint: 503,
 }
 
-export function createOverlayApi({ database, exchange, follow }: OverlayDeps): Hono<AppEnv> {
-  const app = new Hono<AppEnv>()
-  app.use('/sotto/*', bodyLimit({ maxSize: 262_144, onError: (c) => refuse(c, 413, tooLarge) }))
+export function overlayRoutes({ database, exchange, follow, metrics }: OverlayDeps): Route[] {
   // Wrong tokens alone count: 256 bits are not guessed, but nobody shall try for free.
   const perAddress = new RateLimiterMemory({ points: 10, duration: 60 })
   const together = new RateLimiterMemory({ points: 100, duration: 60 })
 
-  app.post('/sotto/enrolment', async (c) => {
+  const enrolBy = async ({ c, incoming }: Visit): Promise<Response> => {
     const address = c.env.incoming.socket.remoteAddress ?? ''
     const spent = await Promise.all([perAddress.get(address), together.get('all')])
     const full = spent.find((state) => state !== null && state.remainingPoints <= 0)
     if (full) return refuseBusy(c, full)
-    const wish = enrolment.safeParse(await c.req.json().catch(() => undefined))
+    const wish = enrolment.safeParse(await readJson(incoming))
     if (!wish.success) return refuse(c, 400, invalid(wish.error))
     const { token, publicKey, directKey } = wish.data
     try {
@@ -93,21 +94,19 @@ export function createOverlayApi({ database, exchange, follow }: OverlayDeps): H
         await Promise.all([perAddress.consume(address), together.consume('all')]).catch(ignoreLimit)
       return refuse(c, statuses[error.code] ?? 400, error)
     }
-  })
+  }
 
-  app.get('/sotto/network', async (c) => {
-    const { deviceId } = c.get('caller')
+  const network = async ({ c, caller: { deviceId } }: Call): Promise<Response> => {
     const version = c.req.query('after') ?? ''
     const wait = AbortSignal.any([AbortSignal.timeout(longestWaitMs), c.req.raw.signal])
     const view = deviceId === undefined ? undefined : await exchange.changed(deviceId, version, wait)
     return view ? c.json(view, 200, { 'Cache-Control': 'no-store' }) : refuse(c, 404, notJoined)
-  })
+  }
 
-  app.post('/sotto/paths', async (c) => {
-    const { deviceId } = c.get('caller')
+  const paths = async ({ c, incoming, caller: { deviceId } }: Call): Promise<Response> => {
     const view = deviceId === undefined ? undefined : exchange.view(deviceId)
     if (!view) return refuse(c, 404, notJoined)
-    const told = report.safeParse(await c.req.json().catch(() => undefined))
+    const told = report.safeParse(await readJson(incoming))
     if (!told.success) return refuse(c, 400, invalid(told.error))
     const known = new Set(view.peers.map(({ id }) => id))
     exchange.offer(view.self.id, told.data.candidates)
@@ -117,23 +116,37 @@ export function createOverlayApi({ database, exchange, follow }: OverlayDeps): H
       told.data.paths.filter(({ peerId }) => known.has(peerId)),
     )
     return c.body(null, 204)
-  })
+  }
 
-  app.get('/sotto/devices', async (c) => {
-    const { kind, personId } = c.get('caller')
-    const all = kind === 'host' || personId === (await firstPerson(database)).id
-    const devices = (await viewDevices(database)).filter((device) => all || device.personId === personId)
-    return c.json({ devices } satisfies DeviceList, 200, { 'Cache-Control': 'no-store' })
-  })
+  const devices = async ({ c, caller: { admin, personId } }: Call): Promise<Response> => {
+    const seen = (await viewDevices(database)).filter((device) => admin || device.personId === personId)
+    return c.json({ devices: seen } satisfies DeviceList, 200, { 'Cache-Control': 'no-store' })
+  }
 
-  app.get('/metrics', async (c) => {
-    const { kind, personId } = c.get('caller')
-    if (kind !== 'host' && personId !== (await firstPerson(database)).id) return refuse(c, 403, adminsOnly)
-    const { text, contentType } = await renderMetrics(await viewDevices(database))
-    return c.body(text, 200, { 'Content-Type': contentType })
-  })
-  return app
+  const measures = async ({ c }: Call): Promise<Response> => {
+    const peers = await renderMetrics(await viewDevices(database))
+    return c.body(`${await metrics.metrics()}\n${peers}`, 200, { 'Content-Type': metrics.contentType })
+  }
+  const route = { dialect: ownDialect } as const
+  return [
+    { ...route, group: 'guest', method: 'POST', path: '/sotto/enrolment', visit: enrolBy },
+    { ...route, group: 'member', method: 'GET', path: '/sotto/network', quiet: true, handle: network },
+    { ...route, group: 'member', method: 'POST', path: '/sotto/paths', quiet: true, handle: paths },
+    { ...route, group: 'member', method: 'GET', path: '/sotto/devices', quiet: true, handle: devices },
+    {
+      ...route,
+      group: 'admin',
+      method: 'GET',
+      path: '/metrics',
+      summary: 'What Prometheus reads; for the admin’s devices',
+      quiet: true,
+      handle: measures,
+    },
+  ]
 }
+
+/** Our own paths: an object with a code, as `Problem`s have it. */
+const ownDialect: Dialect = { error: ({ code, message }) => ({ error: { code, message, remedy: '' } }) }
 
 type Refusal = Pick<Problem, 'code' | 'message' | 'remedy'>
 
@@ -142,18 +155,8 @@ const notJoined: Refusal = {
   message: 'This is for devices that run `sotto join`.',
   remedy: 'Make a link for it: ./sotto device add NAME --link',
 }
-const adminsOnly: Refusal = {
-  code: 'admins_only',
-  message: 'Metrics are for the admin’s devices and this machine.',
-  remedy: 'Ask from one of those.',
-}
-const tooLarge: Refusal = {
-  code: 'too_large',
-  message: 'The body is larger than 256 KiB.',
-  remedy: 'Send less.',
-}
 
-function refuse(c: Context, status: 400 | 403 | 404 | 409 | 410 | 413 | 503, refusal: Refusal): Response {
+function refuse(c: Context, status: 400 | 404 | 409 | 410 | 503, refusal: Refusal): Response {
   const { code, message, remedy } = refusal
   return c.json({ error: { code, message, remedy } }, status)
 }

@@ -16,6 +16,7 @@ import {
 } from '#engines/upstream.fixture.ts'
 import type { ServerEvent } from '#protocol/events.ts'
 import { encodeFrame } from '#protocol/frame.ts'
+import { nobodySpecial } from './account.fixture.ts'
 import { openSession } from './session.ts'
 
 const closers: (() => unknown)[] = []
@@ -27,7 +28,7 @@ async function engines(chat: (call: Call) => unknown, hear: (call: Call) => unkn
   const ollama = await serveOllama(chat)
   const whisper = await serveWhisperCpp(hear)
   const found = await createEngines({
-    ollama: ollama.url,
+    backends: [{ name: 'ollama', url: ollama.url, kind: 'ollama', parallel: 4 }],
     whisper: whisper.url,
     log: silentLog,
     everyMs: 60_000,
@@ -39,7 +40,7 @@ async function engines(chat: (call: Call) => unknown, hear: (call: Call) => unkn
 async function connect(found: Engines) {
   const server = new WebSocketServer({ host: '127.0.0.1', port: 0 })
   server.on('connection', (socket) =>
-    openSession({ socket, caller: { kind: 'device', name: 'phone' }, engines: found, log: silentLog }),
+    openSession({ ...nobodySpecial, socket, engines: found, log: silentLog }),
   )
   await once(server, 'listening')
   const socket = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`)

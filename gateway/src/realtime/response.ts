@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import type { ChatWish, Engines } from '#engines/engine.ts'
 import type { Item, Response, ServerEventBody } from '#protocol/events.ts'
 import { Failure } from '../failure.ts'
+import type { Account } from './account.ts'
 import { textOf, type Conversation } from './conversation.ts'
 import { newId } from './id.ts'
 
@@ -13,6 +14,7 @@ export interface ResponderDeps {
   send(event: ServerEventBody): void
   /** Ends with the session. */
   readonly signal: AbortSignal
+  readonly account: Account
   wish(): ChatWish
   /** Resolves when the words that are to be answered are known. */
   ready(): Promise<void>
@@ -79,8 +81,12 @@ async function respond(
   send({ type: 'response.done', response: response(id, end, output) })
 }
 
-async function answer({ engines, wish }: ResponderDeps, item: Answer, signal: AbortSignal): Promise<End> {
-  for await (const delta of engines.chat.chat(wish(), signal)) {
+async function answer(
+  { account, engines, wish }: ResponderDeps,
+  item: Answer,
+  signal: AbortSignal,
+): Promise<End> {
+  for await (const delta of account.charge(wish(), (admitted) => engines.chat.chat(admitted, signal))) {
     signal.throwIfAborted()
     item.add(delta)
   }

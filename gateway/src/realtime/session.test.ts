@@ -4,8 +4,10 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
 import type { ChatEngine, Engines, Transcriber } from '#engines/engine.ts'
 import type { ClientEvent, EngineStates, ServerEvent } from '#protocol/events.ts'
+import { createModelPool } from '#engines/pool.ts'
 import { encodeFrame } from '#protocol/frame.ts'
 import { Failure } from '../failure.ts'
+import { nobodySpecial } from './account.fixture.ts'
 import { openSession } from './session.ts'
 
 const states: EngineStates = {
@@ -44,13 +46,14 @@ function engines(transcript: string, answer: (heard: Heard, signal: AbortSignal)
       if (transcript === 'broken') throw new Failure('unavailable', 'Whisper does not answer.')
       return transcript
     },
+    transcribeFile: async () => ({ contentType: 'text/plain', text: transcript }),
   }
   const listeners = new Set<(states: EngineStates) => void>()
   const all: Engines = {
     chat,
     transcriber,
     states,
-    upstream: undefined,
+    pool: createModelPool([]),
     onChange(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)
@@ -74,9 +77,7 @@ async function* endless(_heard: Heard, signal: AbortSignal) {
 /** A client of a session on a real socket. */
 async function connect(all: Engines) {
   const server = new WebSocketServer({ host: '127.0.0.1', port: 0 })
-  server.on('connection', (socket) =>
-    openSession({ socket, caller: { kind: 'device', name: 'phone' }, engines: all, log }),
-  )
+  server.on('connection', (socket) => openSession({ ...nobodySpecial, socket, engines: all, log }))
   await once(server, 'listening')
   const socket = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`)
   closers.push(
@@ -274,7 +275,7 @@ describe('a session', () => {
     send(say('hi'))
     send({ type: 'response.create' })
     await until('response.done')
-    expect(heard.chats[0]).toEqual({
+    expect(heard.chats[0]).toMatchObject({
       model: 'large',
       messages: [
         { role: 'system', content: 'Be brief.' },

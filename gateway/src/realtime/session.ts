@@ -6,8 +6,10 @@
  */
 import type { Logger } from 'pino'
 import type { RawData, WebSocket } from 'ws'
+import type { Admission } from '#admission/admission.ts'
 import type { Engines } from '#engines/engine.ts'
 import type { Member } from '#identity/caller.ts'
+import type { Recorder } from '#ledger/record.ts'
 import {
   clientEvent,
   type ClientEvent,
@@ -16,6 +18,7 @@ import {
   type Session,
 } from '#protocol/events.ts'
 import { decodeFrame } from '#protocol/frame.ts'
+import { createAccount } from './account.ts'
 import { createConversation } from './conversation.ts'
 import { newId } from './id.ts'
 import { createInputAudio } from './input-audio.ts'
@@ -25,7 +28,11 @@ import { createTranscription } from './transcription.ts'
 export interface SessionDeps {
   readonly socket: WebSocket
   readonly caller: Member
+  /** Where it comes from. */
+  readonly address: string
   readonly engines: Engines
+  readonly admission: Admission
+  readonly recorder: Recorder
   readonly log: Pick<Logger, 'error' | 'info'>
 }
 
@@ -36,7 +43,8 @@ const maxUnsentBytes = 8 * 1024 * 1024
 const minCommitMs = 100
 
 /** Serves an accepted socket until it closes. */
-export function openSession({ socket, caller, engines, log }: SessionDeps): void {
+export function openSession(deps: SessionDeps): void {
+  const { socket, caller, engines, log } = deps
   const ended = new AbortController()
   const send = (event: ServerEventBody): void => {
     if (socket.readyState !== socket.OPEN) return
@@ -60,7 +68,8 @@ export function openSession({ socket, caller, engines, log }: SessionDeps): void
   const conversation = createConversation()
   const input = createInputAudio()
   const settings = { id: newId('sess'), model: null as string | null, instructions: '' }
-  const model = (): string | null => settings.model ?? engines.states.chat.models[0] ?? null
+  const model = (): string | null =>
+    settings.model ?? engines.states.chat.models.find((name) => deps.admission.mayUse(caller, name)) ?? null
   const session = (): Session => ({
     id: settings.id,
     type: 'realtime',
@@ -76,13 +85,14 @@ export function openSession({ socket, caller, engines, log }: SessionDeps): void
     log,
     send,
     signal: ended.signal,
+    account: createAccount(deps),
     wish: () => ({ model: model(), messages: conversation.messages(settings.instructions) }),
     ready: () => transcription.settled(),
   })
 
   const update = (event: Extract<ClientEvent, { type: 'session.update' }>): void => {
     const wanted = event.session.model
-    const { models } = engines.states.chat
+    const models = engines.states.chat.models.filter((name) => deps.admission.mayUse(caller, name))
     if (wanted !== undefined && !models.includes(wanted))
       return refuse(
         'model_not_found',

@@ -1,16 +1,22 @@
 /** The way into `/v1/realtime`: who may open a socket, and which protocol it speaks. */
-import type { IncomingMessage } from 'node:http'
+import { STATUS_CODES, type IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import { WebSocketServer } from 'ws'
 import type { Engines } from '#engines/engine.ts'
-import type { Directory } from '#identity/directory.ts'
+import type { Admission } from '#admission/admission.ts'
+import { openAiDialect, statusOf } from '#api/envelope.ts'
+import { identify, type Identity } from '#identity/identify.ts'
+import { nextRequestId, write, type Recorder } from '#ledger/record.ts'
 import { checkOrigin, type OwnNames } from '#listener/origin.ts'
 import { maxFrameSamples, subprotocol } from '#protocol/frame.ts'
+import { asFailure, Failure } from '../failure.ts'
 import { openSession } from './session.ts'
 
 export interface RealtimeDeps {
-  readonly directory: Directory
+  readonly identity: Identity
+  readonly admission: Admission
+  readonly recorder: Recorder
   readonly engines: Engines
   names(): OwnNames
   readonly log: Logger
@@ -30,34 +36,57 @@ export function createUpgrade(
     maxPayload: maxPayloadBytes,
     handleProtocols: () => subprotocol,
   })
-  return (request, socket, head) => {
-    const { remoteAddress } = request.socket
+  const open = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
     const verdict = checkOrigin(deps.names(), request.headers.host, request.headers.origin)
-    const caller = deps.directory.identify(remoteAddress)
-    if (!verdict.allow) return refuse(socket, verdict.status, verdict.message)
-    if (!caller || caller.kind === 'guest')
-      return refuse(socket, 403, 'This address is no device of this network.')
+    if (!verdict.allow) throw new Failure(verdict.code, verdict.message)
+    const caller = await identify(deps.identity, request.socket.remoteAddress, request.headers)
+    if (caller.kind === 'guest')
+      throw new Failure('forbidden', 'A one-time link lets a device enrol, and nothing else.')
     if (request.url?.split('?')[0] !== '/v1/realtime')
-      return refuse(socket, 404, 'The WebSocket is at /v1/realtime.')
+      throw new Failure('not_found', 'The WebSocket is at /v1/realtime.')
     if (!offers(request).includes(subprotocol))
-      return refuse(socket, 400, `Offer the WebSocket subprotocol ${subprotocol}.`)
-    sockets.handleUpgrade(request, socket, head, (opened) =>
-      openSession({ socket: opened, caller, engines: deps.engines, log: deps.log }),
-    )
+      throw new Failure('invalid', `Offer the WebSocket subprotocol ${subprotocol}.`)
+    // Whether it may talk at all; each answer is admitted by itself.
+    const permit = await deps.admission.admit(caller, { service: 'realtime' })
+    sockets.handleUpgrade(request, socket, head, (opened) => {
+      const forget = deps.recorder.opened({ caller, end: () => opened.terminate() })
+      opened.once('close', () => {
+        forget()
+        permit.settle({ input: 0, output: 0 })
+      })
+      const { address = '' } = { address: request.socket.remoteAddress }
+      openSession({ ...deps, socket: opened, caller, address })
+    })
+  }
+  return (request, socket, head) => {
+    const at = Date.now()
+    socket.on('error', () => socket.destroy())
+    open(request, socket, head).catch((error: unknown) => {
+      const failure = asFailure(error)
+      if (failure.code === 'internal') deps.log.error({ err: failure.cause }, 'a socket could not be opened')
+      const status = statusOf(failure)
+      write(
+        deps.recorder,
+        { id: nextRequestId(), caller: undefined, service: 'realtime', refusal: failure.code },
+        {
+          at,
+          address: request.socket.remoteAddress ?? '',
+          method: 'WS',
+          path: request.url?.split('?')[0] ?? '/',
+          status,
+          durationMs: Date.now() - at,
+          ended: 'whole',
+        },
+      )
+      refuse(socket, status, openAiDialect.error(failure, status, ''))
+    })
   }
 }
 
-const reasons = {
-  400: 'Bad Request',
-  403: 'Forbidden',
-  404: 'Not Found',
-  421: 'Misdirected Request',
-} as const
-
-function refuse(socket: Duplex, status: keyof typeof reasons, message: string): void {
-  const body = JSON.stringify({ error: { type: 'invalid_request_error', message, param: null, code: null } })
+function refuse(socket: Duplex, status: number, error: object): void {
+  const body = JSON.stringify(error)
   socket.end(
-    `HTTP/1.1 ${status} ${reasons[status]}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   )
 }

@@ -1,0 +1,289 @@
+/** Speech, transcripts and pictures: OpenAI's paths for them, and those of the seed API. */
+import { pipeline } from 'node:stream/promises'
+import { Readable } from 'node:stream'
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
+import { z } from 'zod'
+import type { TranscriptionWish } from '#engines/engine.ts'
+import type { Images, ImageWish } from '#engines/images.ts'
+import type { Speech } from '#engines/speech.ts'
+import { Failure } from '../failure.ts'
+import { readJson } from './body.ts'
+import { ollamaDialect, openAiDialect } from './envelope.ts'
+import type { ApiDeps } from './inference.ts'
+import type { Call, Route } from './route.ts'
+
+export interface MediaDeps extends ApiDeps {
+  readonly speech: Speech | undefined
+  readonly images: Images | undefined
+}
+
+/** As OpenAI has it. */
+const maxSpeechCharacters = 4_096
+/** As OpenAI has it: an hour of speech, compressed. */
+const maxFileBytes = 25 * 1024 * 1024
+
+const speechBody = z.object({
+  model: z.string().max(256).optional(),
+  input: z.string().min(1).max(maxSpeechCharacters),
+  voice: z
+    .union([z.string().max(64), z.looseObject({ id: z.string() }).transform(({ id }) => id)])
+    .optional(),
+  response_format: z.enum(['mp3', 'opus', 'aac', 'flac', 'wav', 'pcm']).optional(),
+  speed: z.number().min(0.25).max(4).default(1),
+})
+const speakBody = z.object({
+  text: z.string().min(1).max(maxSpeechCharacters),
+  voice: z.string().max(64).optional(),
+  speed: z.number().min(0.25).max(4).default(1),
+})
+const side = z.int().min(64).max(2_048)
+const imageBody = z.object({
+  prompt: z.string().min(1).max(10_000),
+  negative_prompt: z.string().max(10_000).default(''),
+  width: side.default(512),
+  height: side.default(512),
+  steps: z.int().min(1).max(150).default(20),
+  cfg_scale: z.number().min(0).max(30).default(7),
+  sampler: z.string().max(64).default('Euler a'),
+  seed: z.int().default(-1),
+})
+const openAiImageBody = z.object({
+  prompt: z.string().min(1).max(10_000),
+  model: z.string().optional(),
+  n: z.int().min(1).max(4).default(1),
+  size: z
+    .string()
+    .regex(/^\d{2,4}x\d{2,4}$/, 'is written as 512x512')
+    .default('512x512'),
+  response_format: z.literal('b64_json', 'is b64_json here: pictures come in the answer').default('b64_json'),
+})
+
+export function mediaRoutes(deps: MediaDeps): Route[] {
+  const openAi = { group: 'member', dialect: openAiDialect, method: 'POST' } as const
+  const seed = { group: 'member', dialect: ollamaDialect, method: 'POST' } as const
+  return [
+    {
+      ...openAi,
+      path: '/v1/audio/speech',
+      summary: 'Text to speech',
+      body: speechBody,
+      async handle(call) {
+        const {
+          input,
+          voice,
+          speed,
+          response_format: format,
+        } = read(speechBody, await readJson(call.incoming))
+        return speak(call, deps, { text: input, voice, speed, format })
+      },
+    },
+    {
+      ...seed,
+      path: '/tts/api/speak',
+      summary: 'Text to speech',
+      body: speakBody,
+      async handle(call) {
+        const { text, voice, speed } = read(speakBody, await readJson(call.incoming))
+        return speak(call, deps, { text, voice, speed, format: undefined })
+      },
+    },
+    {
+      ...openAi,
+      path: '/v1/audio/transcriptions',
+      summary: 'Speech to text; multipart/form-data with file',
+      handle: (call) => transcribe(call, deps, false),
+    },
+    {
+      ...openAi,
+      path: '/v1/audio/translations',
+      summary: 'Speech of any language to English text; multipart/form-data with file',
+      handle: (call) => transcribe(call, deps, true),
+    },
+    {
+      ...seed,
+      path: '/whisper/api/transcribe',
+      summary: 'Speech to text; multipart/form-data with file',
+      handle: (call) => transcribe(call, deps, false),
+    },
+    {
+      ...openAi,
+      path: '/v1/images/generations',
+      summary: 'Pictures',
+      body: openAiImageBody,
+      async handle(call) {
+        const { prompt, n, size } = read(openAiImageBody, await readJson(call.incoming))
+        const [width = 512, height = 512] = size.split('x').map(Number)
+        const { images } = await draw(call, deps, { ...read(imageBody, { prompt, width, height }), count: n })
+        return call.c.json({
+          created: Math.floor(Date.now() / 1000),
+          data: images.map((b64_json) => ({ b64_json })),
+        })
+      },
+    },
+    {
+      ...seed,
+      path: '/image/api/generate',
+      summary: 'A picture',
+      body: imageBody,
+      async handle(call) {
+        const made = await draw(call, deps, { ...read(imageBody, await readJson(call.incoming)), count: 1 })
+        return call.c.json(made)
+      },
+    },
+    {
+      ...seed,
+      path: '/image/api/generate/simple',
+      summary: 'A picture, alone in its answer',
+      body: imageBody,
+      async handle(call) {
+        const made = await draw(call, deps, { ...read(imageBody, await readJson(call.incoming)), count: 1 })
+        return call.c.json({ image: made.images[0], parameters: made.parameters, info: made.info })
+      },
+    },
+  ]
+}
+
+async function speak(
+  call: Call,
+  { admission, speech, recorder }: MediaDeps,
+  wish: Parameters<Speech['speak']>[0],
+): Promise<Response> {
+  const { caller, outgoing, record } = call
+  record.service = 'speech'
+  if (!speech)
+    throw new Failure(
+      'unavailable',
+      'No speech engine is connected. On the gateway’s machine: sudo apt install espeak-ng',
+    )
+  const permit = await admission.admit(caller, { service: 'speech' })
+  const left = new AbortController()
+  outgoing.once('close', () => left.abort(new Failure('invalid', 'The client left.')))
+  const forget = recorder.opened({ caller, end: () => outgoing.destroy() })
+  try {
+    const { contentType, sound } = await speech.speak(wish, left.signal)
+    record.backend = speech.kind
+    record.firstByteAt = Date.now()
+    outgoing.writeHead(200, {
+      'content-type': contentType,
+      'cache-control': 'no-store',
+      'x-request-id': record.id,
+      ...permit.headers,
+    })
+    await pipeline(sound, outgoing).catch(() => {
+      record.ended = left.signal.aborted ? 'left' : 'cut'
+    })
+    return RESPONSE_ALREADY_SENT
+  } catch (error) {
+    if (!left.signal.aborted) throw error
+    record.ended = 'left'
+    return RESPONSE_ALREADY_SENT
+  } finally {
+    forget()
+    permit.settle({ input: 0, output: 0 })
+  }
+}
+
+async function transcribe(call: Call, deps: MediaDeps, translate: boolean): Promise<Response> {
+  const { caller, incoming, outgoing, record } = call
+  const { admission, engines } = deps
+  record.service = 'transcription'
+  const permit = await admission.admit(caller, { service: 'transcription' })
+  const left = new AbortController()
+  outgoing.once('close', () => left.abort(new Failure('invalid', 'The client left.')))
+  const forget = deps.recorder.opened({ caller, end: () => outgoing.destroy() })
+  try {
+    const form = await readForm(call)
+    const file = form.get('file') ?? form.get('audio')
+    if (!(file instanceof File))
+      throw new Failure('invalid', 'file: send the recording as multipart/form-data.')
+    const text = (name: string): string | undefined => {
+      const value = form.get(name)
+      return typeof value === 'string' && value !== '' ? value.slice(0, 4_096) : undefined
+    }
+    const wish: TranscriptionWish = {
+      translate,
+      ...(text('language') !== undefined && { language: text('language') ?? '' }),
+      ...(text('prompt') !== undefined && { prompt: text('prompt') ?? '' }),
+      ...(text('temperature') !== undefined && { temperature: text('temperature') ?? '' }),
+      ...(text('response_format') !== undefined && { format: text('response_format') ?? '' }),
+    }
+    if (wish.format !== undefined && !/^(?:json|text|srt|verbose_json|vtt)$/.test(wish.format))
+      throw new Failure('invalid', 'response_format: json, text, srt, verbose_json or vtt.')
+    record.backend = engines.transcriber.kind
+    const { contentType, text: words } = await engines.transcriber.transcribeFile(file, wish, left.signal)
+    record.firstByteAt = Date.now()
+    return new Response(words, {
+      headers: { 'content-type': contentType, 'x-request-id': record.id, ...permit.headers },
+    })
+  } finally {
+    forget()
+    permit.settle({ input: 0, output: 0 })
+    // Whatever of the upload is left.
+    incoming.resume()
+  }
+}
+
+async function readForm({ c, incoming }: Call): Promise<FormData> {
+  if (!/^multipart\/form-data;/i.test(incoming.headers['content-type'] ?? ''))
+    throw new Failure('invalid', 'file: send the recording as multipart/form-data.')
+  let bytes = 0
+  const limited = Readable.toWeb(incoming).pipeThrough(
+    new TransformStream<Uint8Array, Uint8Array>({
+      transform(chunk, controller) {
+        bytes += chunk.length
+        if (bytes > maxFileBytes) controller.error(new Failure('too_large', 'file: at most 25 MiB.'))
+        else controller.enqueue(chunk)
+      },
+    }),
+  )
+  const type = c.req.header('content-type') ?? ''
+  return new Response(limited as ReadableStream, { headers: { 'content-type': type } })
+    .formData()
+    .catch((error: unknown) => {
+      if (bytes > maxFileBytes) throw new Failure('too_large', 'file: at most 25 MiB.')
+      throw new Failure('invalid', 'The body is no multipart/form-data.', error)
+    })
+}
+
+async function draw(
+  { caller, outgoing, record }: Call,
+  { admission, images, recorder }: MediaDeps,
+  wish: z.infer<typeof imageBody> & { readonly count: number },
+) {
+  record.service = 'images'
+  if (!images)
+    throw new Failure(
+      'unavailable',
+      'No image engine is connected. The admin names one in the gateway’s config.yaml.',
+    )
+  const permit = await admission.admit(caller, { service: 'images' })
+  const left = new AbortController()
+  outgoing.once('close', () => left.abort(new Failure('invalid', 'The client left.')))
+  const forget = recorder.opened({ caller, end: () => outgoing.destroy() })
+  try {
+    record.backend = images.kind
+    const asked: ImageWish = {
+      prompt: wish.prompt,
+      negativePrompt: wish.negative_prompt,
+      width: wish.width,
+      height: wish.height,
+      steps: wish.steps,
+      guidance: wish.cfg_scale,
+      sampler: wish.sampler,
+      seed: wish.seed,
+      count: wish.count,
+    }
+    return await images.make(asked, left.signal)
+  } finally {
+    forget()
+    permit.settle({ input: 0, output: 0 })
+  }
+}
+
+/** Throws a `Failure` that names the field. */
+function read<T>(schema: z.ZodType<T>, body: unknown): T {
+  const result = schema.safeParse(body)
+  if (result.success) return result.data
+  const [issue] = result.error.issues
+  throw new Failure('invalid', `${issue?.path.join('.') || 'The body'}: ${issue?.message}.`)
+}

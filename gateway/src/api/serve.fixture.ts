@@ -1,0 +1,208 @@
+/** The whole HTTP side on a loopback port, without TLS and overlay: for tests of what it answers. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { getRequestListener } from '@hono/node-server'
+import type { Access } from '@sotto/provisioning/registry/access.ts'
+import { unlimited, type Allowance } from '@sotto/provisioning/registry/allowance.ts'
+import type { Key } from '@sotto/provisioning/registry/key.ts'
+import { hashSecret, makeSecret } from '@sotto/provisioning/registry/secret.ts'
+import { Hono } from 'hono'
+import { pino } from 'pino'
+import { createEngines } from '#engines/discovery.ts'
+import type { Images } from '#engines/images.ts'
+import type { Speech } from '#engines/speech.ts'
+import type { AppEnv } from '#identity/app-env.ts'
+import { createDirectory } from '#identity/directory.ts'
+import { createKeyring } from '#identity/keyring.ts'
+import { openLedgerDatabase, type LedgerTables } from '#ledger/database.ts'
+import { openRecords, type Records } from '#ledger/records.ts'
+import { ownNames } from '#listener/origin.ts'
+import { readConfig } from '../config.ts'
+import { anthropicRoutes } from './anthropic.ts'
+import { healthRoutes } from './health.ts'
+import { mediaRoutes } from './media.ts'
+import { ollamaRoutes } from './ollama.ts'
+import { openAiElsewhere, openAiRoutes } from './openai.ts'
+import { openApiRoute } from './openapi.ts'
+import { register, type Route } from './route.ts'
+import { openService, serviceRoutes, type ServiceConfig } from './services.ts'
+
+export interface ServeOptions {
+  /** URLs of backends, in order; without one there is the demo. */
+  readonly ollama?: string | readonly string[]
+  readonly kind?: 'ollama' | 'openai'
+  readonly parallel?: number
+  readonly aliases?: Record<string, string>
+  readonly whisper?: string
+  readonly speech?: Speech
+  readonly images?: Images
+  readonly services?: readonly ServiceConfig[]
+  readonly origins?: readonly string[]
+  /** Of the tenant `home`, to which everybody belongs. */
+  readonly tenant?: Partial<Allowance>
+  /** By name of the key. */
+  readonly keys?: Record<
+    string,
+    Partial<Allowance> & Partial<Pick<Key, 'ranges' | 'promptLogMs' | 'expiresAt'>>
+  >
+  /** Where the ledger is; left out, in a directory of its own. */
+  readonly ledger?: string
+  readonly more?: readonly Route[]
+}
+
+export interface ServedApi {
+  readonly url: string
+  /** The secrets of the keys, by name. */
+  readonly secrets: Readonly<Record<string, string>>
+  readonly records: Records
+  /** The ledger's file. */
+  readonly ledger: string
+  /** Takes up other keys or allowances. */
+  update(change: (access: Access) => Access): void
+  /** Rows of a table of the ledger, when all is written. */
+  rows(table: keyof LedgerTables): Promise<Record<string, unknown>[]>
+  close(): Promise<void>
+}
+
+export const network = {
+  interface: 'test0',
+  range4: '10.77.0.0/24',
+  range6: 'fd00::/64',
+  listenPort: 51820,
+  endpoint: null,
+  publicKey: '',
+  gatewayPort: null,
+}
+
+export async function serveApi(options: ServeOptions = {}): Promise<ServedApi> {
+  const folder = await mkdtemp(join(tmpdir(), 'sotto-api-'))
+  const file = options.ledger ?? join(folder, 'ledger.db')
+  const log = pino({ level: 'silent' })
+  const urls =
+    typeof options.ollama === 'string' ? [options.ollama] : (options.ollama ?? ['http://127.0.0.1:9'])
+  const engines = await createEngines({
+    backends: urls.map((url, at) => ({
+      name: `backend${at}`,
+      url,
+      kind: options.kind ?? 'ollama',
+      parallel: options.parallel ?? 64,
+    })),
+    aliases: options.aliases ?? {},
+    ...(options.whisper !== undefined && { whisper: options.whisper }),
+    log,
+    everyMs: 60_000,
+  })
+  const records = await openRecords(readConfig({ state: folder }), { ledger: file }, log)
+  const { access: first, secrets } = await accessOf(options)
+  let access = first
+  const identity = { directory: createDirectory(network), keyring: createKeyring() }
+  const takeUp = (): void => {
+    identity.directory.update({ devices: [], links: [] }, access)
+    identity.keyring.update(access)
+    records.endWhere((caller) => !identity.keyring.isCurrent(caller))
+  }
+  takeUp()
+  const { admission, recorder } = records
+  const deps = {
+    engines,
+    admission,
+    recorder,
+    limits: { keepAliveMs: 3_600_000, contextTokens: 32_768 },
+    speech: options.speech,
+    images: options.images,
+  }
+  const services = (options.services ?? []).map(openService)
+  const models = [...openAiRoutes(deps), ...mediaRoutes(deps), ...anthropicRoutes(deps)]
+  const routes = [
+    ...healthRoutes(engines, records.healthy),
+    ...models,
+    ...ollamaRoutes(deps),
+    ...serviceRoutes(services, deps),
+    ...(options.more ?? []),
+  ]
+  const app = new Hono<AppEnv>()
+  let port = 0
+  const names = () => ownNames(['127.0.0.1', 'localhost'], port, options.origins)
+  register(app, [...routes, openAiElsewhere(models), openApiRoute(routes)], {
+    identity,
+    names,
+    recorder,
+    log,
+  })
+  const server = createServer(getRequestListener(app.fetch))
+  await new Promise<void>((settle) => server.listen(0, '127.0.0.1', settle))
+  ;({ port } = server.address() as AddressInfo)
+  return {
+    url: `http://127.0.0.1:${port}`,
+    secrets,
+    records,
+    ledger: file,
+    update(change) {
+      access = change(access)
+      takeUp()
+    },
+    async rows(table) {
+      await records.flush()
+      const database = await openLedgerDatabase(file)
+      const rows = await database
+        .selectFrom(table as 'audit')
+        .selectAll()
+        .execute()
+      await database.destroy()
+      return rows
+    },
+    async close() {
+      await new Promise<void>((settle) => {
+        server.close(() => settle())
+        server.closeAllConnections()
+      })
+      await engines.close()
+      for (const service of services) await service.close()
+      await records.close()
+      await rm(folder, { recursive: true })
+    },
+  }
+}
+
+async function accessOf({
+  tenant,
+  keys = {},
+}: ServeOptions): Promise<{ access: Access; secrets: Record<string, string> }> {
+  const home = { id: 'home', name: 'home', disabledAt: null }
+  const allowances = new Map<string, Allowance>()
+  if (tenant) allowances.set('tenant:home', { ...unlimited, ...tenant })
+  const made: Key[] = []
+  const secrets: Record<string, string> = {}
+  for (const [name, { ranges = null, promptLogMs = null, expiresAt = null, ...allowance }] of Object.entries(
+    keys,
+  )) {
+    const { prefix, text } = makeSecret()
+    secrets[name] = text
+    allowances.set(`key:${name}`, { ...unlimited, ...allowance })
+    made.push({
+      id: name,
+      name,
+      person: 'ada',
+      personId: 'ada',
+      deviceId: null,
+      ranges,
+      promptLogMs,
+      createdAt: new Date().toISOString(),
+      expiresAt,
+      disabledAt: null,
+      secrets: [{ prefix, hash: await hashSecret(text), expiresAt: null }],
+    })
+  }
+  const access = {
+    keys: made,
+    tenants: new Map([['ada', home]]),
+    host: home,
+    admin: 'ada',
+    allowances,
+    until: Infinity,
+  }
+  return { access, secrets }
+}

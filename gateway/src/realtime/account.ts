@@ -1,0 +1,85 @@
+/** What each answer of a session costs: admitted before, settled and written down after. */
+import type { Admission, Usage } from '#admission/admission.ts'
+import type { ChatWish } from '#engines/engine.ts'
+import type { Member } from '#identity/caller.ts'
+import { nextRequestId, write, type OpenRecord, type Recorder } from '#ledger/record.ts'
+import { asFailure } from '../failure.ts'
+
+export interface Account {
+  /**
+   * Gives the answer through, admitted. Throws what refuses it, or what `answer` throws.
+   *
+   * @param answer called with the wish as it was admitted
+   */
+  charge(wish: ChatWish, answer: (admitted: ChatWish) => AsyncIterable<string>): AsyncGenerator<string>
+}
+
+export interface AccountDeps {
+  readonly caller: Member
+  readonly address: string
+  readonly admission: Admission
+  readonly recorder: Recorder
+}
+
+/** Above what a template adds to a message, in bytes. */
+const templateBytes = 32
+
+export function createAccount({ caller, address, admission, recorder }: AccountDeps): Account {
+  return {
+    async *charge(wish, answer) {
+      const at = Date.now()
+      const record: OpenRecord = { id: nextRequestId(), caller, service: 'realtime' }
+      if (wish.model !== null) record.model = wish.model
+      let usage: Usage | undefined
+      let pieces = 0
+      let status = 200
+      try {
+        const bound = wish.messages.reduce(
+          (sum, { content }) => sum + Buffer.byteLength(content) + templateBytes,
+          templateBytes,
+        )
+        const permit = await admission.admit(caller, {
+          service: 'realtime',
+          ...(wish.model !== null && { model: wish.model }),
+          tokens: { inputBound: bound, inputEstimate: Math.ceil(bound / 4), output: undefined },
+        })
+        try {
+          const admitted: ChatWish = {
+            ...wish,
+            ...(permit.output !== undefined && { output: permit.output }),
+            tenant: caller.tenant.id,
+            caller: caller.key?.id ?? caller.deviceId ?? 'host',
+            onUsage(told) {
+              usage = told
+            },
+          }
+          for await (const piece of answer(admitted)) {
+            record.firstByteAt ??= Date.now()
+            pieces += 1
+            yield piece
+          }
+        } finally {
+          record.counted = usage ? 'upstream' : 'counted'
+          record.usage = usage ?? { input: pieces > 0 ? Math.ceil(bound / 4) : 0, output: pieces }
+          permit.settle(record.usage)
+        }
+      } catch (error) {
+        record.refusal = asFailure(error).code
+        status = 500
+        throw error
+      } finally {
+        const ended = usage || status !== 200 ? 'whole' : 'left'
+        const durationMs = Date.now() - at
+        write(recorder, record, {
+          at,
+          durationMs,
+          address,
+          method: 'WS',
+          path: '/v1/realtime',
+          status,
+          ended,
+        })
+      }
+    },
+  }
+}
