@@ -1,8 +1,13 @@
 /** The `sotto` command: the one place that sees every package. `launch.mjs` runs it with the right Node. */
 import { join } from 'node:path'
 import { certCommand, fromMkcert } from '@sotto/certs/commands/cert.ts'
+import { auditCommand } from '@sotto/gateway/commands/audit.ts'
+import { keyCommand } from '@sotto/gateway/commands/key.ts'
+import { limitCommand } from '@sotto/gateway/commands/limit.ts'
 import { statusCommand } from '@sotto/gateway/commands/status.ts'
+import { tenantCommand } from '@sotto/gateway/commands/tenant.ts'
 import { upCommand } from '@sotto/gateway/commands/up.ts'
+import { usageCommand } from '@sotto/gateway/commands/usage.ts'
 import { backupCommand, restoreCommand } from '@sotto/provisioning/commands/backup.ts'
 import { deviceCommand } from '@sotto/provisioning/commands/device.ts'
 import { doctorCommand } from '@sotto/provisioning/commands/doctor.ts'
@@ -33,6 +38,11 @@ const program = new Command('sotto')
   .addCommand(statusCommand(output))
   .addCommand(deviceCommand(output))
   .addCommand(networkCommand(output))
+  .addCommand(keyCommand(output))
+  .addCommand(tenantCommand(output))
+  .addCommand(limitCommand(output))
+  .addCommand(usageCommand(output))
+  .addCommand(auditCommand(output))
   .addCommand(doctorCommand(output))
   .addCommand(joinCommand({ output, notice: progress.notice, asked: terminal.asked }))
   .addCommand(backupCommand({ output, progress }))

@@ -25,6 +25,10 @@ export function upCommand(deps: UpDeps): Command {
     .option('--range <cidr>', 'IPv4 range of a new network, /16 to /29 (default: a free 10.77.x.0/24)')
     .option('--ollama <url>', 'Ollama (default: OLLAMA_HOST, else http://127.0.0.1:11434)')
     .option('--whisper <url>', "whisper.cpp's server or any OpenAI-compatible one")
+    .option(
+      '--config <file>',
+      'backends, aliases, services and limits (default: config.yaml in the state directory)',
+    )
     .option('--json', 'print what was started as JSON')
     .action(async (options: Record<string, unknown>) => {
       const { userInfo } = await import('node:os')
