@@ -1,7 +1,8 @@
 /** The real thing in a host of the lab: stand-ins, `sotto up`, `sotto …`, and a device that joins. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { execa, type ResultPromise } from 'execa'
 import { z } from 'zod'
 import type { Host } from './lab.ts'
@@ -53,6 +54,12 @@ export async function startGateway(
       await child
     },
   }
+}
+
+/** From now on this process trusts the CA of a state directory, `fetch` and all clients in it. */
+export async function trust(state: string): Promise<void> {
+  const ca = await readFile(join(state, 'certs', 'root.crt'), 'utf8')
+  setDefaultCACertificates([...getCACertificates('default'), ca])
 }
 
 /** Runs another `sotto` command beside a gateway. */

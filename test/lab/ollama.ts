@@ -15,9 +15,13 @@ export interface TestOllama {
   stop(): Promise<void>
 }
 
+/** Lets it take tools: what it says in the form of `.ToolCalls` is a call of one. */
+const template =
+  '{{ range .Messages }}{{ .Content }}{{ range .ToolCalls }}{"name": "{{ .Function.Name }}", "parameters": {{ .Function.Arguments }}}{{ end }}{{ end }}{{ range .Tools }}{{ . }}{{ end }}'
+
 /** Fewer tokens than the model has words: past them it would say one word for ever. */
 const modelfile = (weights: string) => `FROM ${weights}
-TEMPLATE {{ .Prompt }}
+TEMPLATE """${template}"""
 PARAMETER temperature 0
 PARAMETER seed 7
 PARAMETER num_predict 24

@@ -13,27 +13,91 @@ export interface Answer {
   readonly text: string
 }
 
-const ask = '"messages":[{"role":"user","content":"how far away is the moon"}]'
+const question = 'how far away is the moon'
+const messages = [{ role: 'user', content: question }]
+const parameters = {
+  type: 'object',
+  properties: { city: { type: 'string', enum: ['Rome', 'Oslo'] } },
+  required: ['city'],
+}
+/** Random weights call a tool only where they are held to the form of a call. */
+const call = {
+  type: 'object',
+  properties: { name: { type: 'string', enum: ['weather'] }, parameters },
+  required: ['name', 'parameters'],
+}
+const named = { name: 'weather', description: 'Tells the weather of a city', parameters }
+const tools = [{ type: 'function', function: named }]
+const format = { type: 'json_schema', json_schema: { name: 'call', schema: call } }
+const post = (path: string, body: object): Call => ({
+  method: 'POST',
+  path,
+  body: JSON.stringify({ model: 'MODEL', ...body }),
+})
 
 /** By the name of the recording. */
 export const calls: Record<string, Call> = {
   version: { method: 'GET', path: '/api/version' },
   tags: { method: 'GET', path: '/api/tags' },
   models: { method: 'GET', path: '/v1/models' },
-  chat: { method: 'POST', path: '/api/chat', body: `{"model":"MODEL","stream":false,${ask}}` },
-  'chat-stream': { method: 'POST', path: '/api/chat', body: `{"model":"MODEL",${ask}}` },
-  generate: { method: 'POST', path: '/api/generate', body: '{"model":"MODEL","stream":false,"prompt":"how far away is the moon"}' },
-  'generate-stream': { method: 'POST', path: '/api/generate', body: '{"model":"MODEL","prompt":"how far away is the moon"}' },
-  load: { method: 'POST', path: '/api/generate', body: '{"model":"MODEL"}' },
-  completion: { method: 'POST', path: '/v1/chat/completions', body: `{"model":"MODEL",${ask}}` },
-  'completion-stream': { method: 'POST', path: '/v1/chat/completions', body: `{"model":"MODEL","stream":true,${ask}}` },
-  'completion-stream-usage': {
-    method: 'POST',
-    path: '/v1/chat/completions',
-    body: `{"model":"MODEL","stream":true,"stream_options":{"include_usage":true},${ask}}`,
-  },
-  'unknown-model': { method: 'POST', path: '/api/chat', body: `{"model":"nobody",${ask}}` },
-  'unknown-model-openai': { method: 'POST', path: '/v1/chat/completions', body: `{"model":"nobody",${ask}}` },
+  show: post('/api/show', {}),
+  chat: post('/api/chat', { stream: false, messages }),
+  'chat-stream': post('/api/chat', { messages }),
+  'chat-format': post('/api/chat', { stream: false, messages, format: parameters, options: { num_predict: 200 } }),
+  'chat-tools': post('/api/chat', { stream: false, messages, tools, format: call, options: { num_predict: 200 } }),
+  'chat-tools-stream': post('/api/chat', { messages, tools, format: call, options: { num_predict: 200 } }),
+  ps: { method: 'GET', path: '/api/ps' },
+  generate: post('/api/generate', { stream: false, prompt: question }),
+  'generate-stream': post('/api/generate', { prompt: question }),
+  load: post('/api/generate', {}),
+  embed: post('/api/embed', { input: [question, 'b'] }),
+  embeddings: post('/api/embeddings', { prompt: question }),
+  completion: post('/v1/chat/completions', { messages }),
+  'completion-stream': post('/v1/chat/completions', { stream: true, messages }),
+  'completion-stream-usage': post('/v1/chat/completions', {
+    stream: true,
+    stream_options: { include_usage: true },
+    messages,
+  }),
+  'completion-tools': post('/v1/chat/completions', { messages, tools, response_format: format, max_tokens: 200 }),
+  'completion-tools-stream': post('/v1/chat/completions', {
+    stream: true,
+    messages,
+    tools,
+    response_format: format,
+    max_tokens: 200,
+  }),
+  text: post('/v1/completions', { prompt: question }),
+  'text-stream': post('/v1/completions', {
+    stream: true,
+    stream_options: { include_usage: true },
+    prompt: question,
+  }),
+  responses: post('/v1/responses', { input: question }),
+  'responses-stream': post('/v1/responses', { stream: true, input: question }),
+  'responses-tools': post('/v1/responses', {
+    input: question,
+    tools: [{ type: 'function', ...named }],
+    text: { format: { type: 'json_schema', name: 'call', schema: call } },
+    max_output_tokens: 200,
+  }),
+  'responses-tools-stream': post('/v1/responses', {
+    stream: true,
+    input: question,
+    tools: [{ type: 'function', ...named }],
+    text: { format: { type: 'json_schema', name: 'call', schema: call } },
+    max_output_tokens: 200,
+  }),
+  'embeddings-openai': post('/v1/embeddings', { input: question }),
+  messages: post('/v1/messages', { max_tokens: 24, messages }),
+  'messages-stream': post('/v1/messages', { stream: true, max_tokens: 24, messages }),
+  'wrong-type': post('/api/chat', { messages: 'none' }),
+  'wrong-type-openai': post('/v1/chat/completions', { messages: 'none' }),
+  'unknown-model': post('/api/chat', { model: 'nobody', messages }),
+  'unknown-model-openai': post('/v1/chat/completions', { model: 'nobody', messages }),
+  'unknown-model-responses': post('/v1/responses', { model: 'nobody', input: question }),
+  'unknown-model-messages': post('/v1/messages', { model: 'nobody', max_tokens: 24, messages }),
+  'unknown-model-embed': post('/api/embed', { model: 'nobody', input: question }),
 }
 
 /** Puts a call to a server. */
@@ -44,26 +108,40 @@ export async function put(url: string, model: string, { method, path, body }: Ca
 
 /**
  * The shape of an answer: keys and kinds of values, so that two servers with different words have the same.
- * Of a stream: the first piece, one in the middle, and what comes from the last word on.
+ * Of a stream, pieces of one shape that follow each other count as one.
  */
 export function shapeOf({ status, contentType, text }: Answer): object {
-  const pieces = text.split('\n').filter(Boolean).map((line) => pieceOf(line.replace(/^data: /, '')))
-  const streamed = /ndjson|event-stream/.test(contentType)
-  const ends = pieces.slice(pieces.findLastIndex((piece) => JSON.stringify(piece) === JSON.stringify(pieces[1])) + 1)
-  return { status, contentType, pieces: streamed && pieces.length > 4 ? [pieces[0], pieces[1], ...ends] : pieces }
+  const pieces = text
+    .split(contentType.startsWith('text/event-stream') ? '\n\n' : '\n')
+    .filter((piece) => piece.trim() !== '')
+    .map(pieceOf)
+  const shapes = pieces.filter((piece, at) => at === 0 || JSON.stringify(piece) !== JSON.stringify(pieces[at - 1]))
+  return { status, contentType, shapes }
 }
 
-function pieceOf(text: string): unknown {
-  if (text === '[DONE]') return text
-  return kindOf(JSON.parse(text))
+function pieceOf(piece: string): unknown {
+  const [, event, data] = /^(?:event: (.*)\n)?data: (.*)$/.exec(piece) ?? [undefined, undefined, piece]
+  const shape = data === '[DONE]' ? data : kindOf(JSON.parse(data ?? ''))
+  return event === undefined ? shape : { event, shape }
 }
 
 /** Words that clients act on stand as they are; all else by its kind. */
-const telling = new Set(['role', 'object', 'finish_reason', 'done', 'done_reason', 'type', 'code', 'param'])
+const telling = new Set([
+  'role',
+  'object',
+  'finish_reason',
+  'done',
+  'done_reason',
+  'stop_reason',
+  'status',
+  'type',
+  'code',
+  'param',
+])
 
 /** An answer that ends of itself and one that is cut at its limit have the same shape. */
 function endOf(value: unknown): unknown {
-  return value === 'length' ? 'stop' : value
+  return value === 'length' ? 'stop' : value === 'max_tokens' ? 'end_turn' : value
 }
 
 function kindOf(value: unknown): unknown {

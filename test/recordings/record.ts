@@ -12,7 +12,11 @@ const folder = await temporaryDirectory()
 const ollama = await startOllama(undefined, folder.path)
 if (!ollama.real) throw new Error('There is no Ollama on this machine to record.')
 const answers: Record<string, Answer> = {}
-for (const [name, call] of Object.entries(calls)) answers[name] = await put(ollama.url, ollama.model, call)
+for (const [name, call] of Object.entries(calls)) {
+  const answer = await put(ollama.url, ollama.model, call)
+  // Where this machine keeps things is no part of what Ollama answers.
+  answers[name] = { ...answer, text: answer.text.replaceAll(folder.path, '/home/ollama') }
+}
 await ollama.stop()
 await folder.remove()
 await writeFile(join(import.meta.dirname, 'ollama.json'), `${JSON.stringify(answers, null, 2)}\n`)

@@ -6,18 +6,70 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
 import { announcePort } from './announce.ts'
+import { dialects, json, type Body, type Reply, type Schema, type Wish } from './ollama-dialects.ts'
 
 const model = 'stand-in:latest'
 
 /** Long enough that a stream is seen to be one. */
 const pauseMs = 15
 
-interface Body {
-  model?: string
-  messages?: { role: string; content: string }[]
-  prompt?: string
-  stream?: boolean
-  stream_options?: { include_usage?: boolean }
+const details = {
+  parent_model: '',
+  format: 'gguf',
+  family: 'llama',
+  families: ['llama'],
+  parameter_size: '1M',
+  quantization_level: 'F16',
+}
+const tag = {
+  name: model,
+  model,
+  modified_at: '2026-11-20T12:00:00Z',
+  size: 1_048_576,
+  digest: 'f'.repeat(64),
+  details,
+}
+const { modified_at: _, ...unmodified } = tag
+const loaded = { ...unmodified, expires_at: '2026-11-20T12:05:00Z', size_vram: 0, context_length: 2048 }
+const shown = {
+  modelfile: `FROM ${model}`,
+  parameters: 'temperature 0',
+  template: '{{ .Prompt }}',
+  details,
+  model_info: {
+    'general.architecture': 'llama',
+    'general.file_type': 1,
+    'general.parameter_count': 1_000_000,
+    'llama.attention.head_count': 4,
+    'llama.attention.head_count_kv': 4,
+    'llama.attention.layer_norm_rms_epsilon': 0.00001,
+    'llama.block_count': 2,
+    'llama.context_length': 2048,
+    'llama.embedding_length': 64,
+    'llama.feed_forward_length': 128,
+    'llama.rope.dimension_count': 16,
+    'llama.vocab_size': 357,
+    'tokenizer.ggml.bos_token_id': 1,
+    'tokenizer.ggml.eos_token_id': 2,
+    'tokenizer.ggml.model': 'llama',
+    'tokenizer.ggml.scores': null,
+    'tokenizer.ggml.token_type': null,
+    'tokenizer.ggml.tokens': null,
+    'tokenizer.ggml.unknown_token_id': 0,
+  },
+  tensors: [{ name: 'token_embd.weight', type: 'F16', shape: [64, 357] }],
+  capabilities: ['completion', 'tools', 'vision'],
+  modified_at: '2026-11-20T12:00:00Z',
+}
+
+const told: Readonly<Record<string, object>> = {
+  'GET /api/version': { version: '0.24.0' },
+  'GET /api/tags': { models: [tag] },
+  'GET /api/ps': { models: [loaded] },
+  'GET /v1/models': {
+    object: 'list',
+    data: [{ id: model, object: 'model', created: 1_763_640_000, owned_by: 'library' }],
+  },
 }
 
 const server = createServer((request, response) => {
@@ -27,130 +79,129 @@ announcePort(server)
 
 async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const route = `${request.method} ${request.url}`
-  if (route === 'GET /api/version') return json(response, 200, { version: '0.24.0' })
-  if (route === 'GET /api/tags') return json(response, 200, { models: [tag] })
-  if (route === 'GET /v1/models')
-    return json(response, 200, {
-      object: 'list',
-      data: [{ id: model, object: 'model', created: 1_763_640_000, owned_by: 'library' }],
-    })
-  if (['POST /api/chat', 'POST /api/generate', 'POST /v1/chat/completions'].includes(route))
-    return infer(request, response)
-  response.writeHead(404, { 'content-type': 'text/plain' }).end('404 page not found')
-}
-
-const tag = {
-  name: model,
-  model,
-  modified_at: '2026-11-20T12:00:00Z',
-  size: 1_048_576,
-  digest: 'f'.repeat(64),
-  details: {
-    parent_model: '',
-    format: 'gguf',
-    family: 'llama',
-    families: ['llama'],
-    parameter_size: '1M',
-    quantization_level: 'F16',
-  },
-}
-
-async function infer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const openai = request.url?.startsWith('/v1') ?? false
+  const known = told[route]
+  if (known) return json(response, 200, known)
+  const path = request.method === 'POST' ? (request.url ?? '') : ''
   const chunks: Buffer[] = []
   for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk)
+  const dialect = dialects[path]
+  if (!dialect && !(path in vectors) && path !== '/api/show') {
+    response.writeHead(404, { 'content-type': 'text/plain' }).end('404 page not found')
+    return
+  }
   const body: Body = JSON.parse(Buffer.concat(chunks).toString())
-  const known = body.model === model || body.model === 'stand-in'
-  if (!known) return refuse(response, openai, `model '${body.model}' not found`)
-  const said = body.messages?.findLast(({ role }) => role === 'user')?.content ?? body.prompt ?? ''
+  if (body.model !== model && body.model !== 'stand-in') return unknown(response, path, body.model)
+  if (path === '/api/show') return json(response, 200, shown)
+  const vector = vectors[path]
+  if (vector)
+    return json(
+      response,
+      200,
+      vector([body.input ?? body.prompt ?? ''].flat().filter((one) => typeof one === 'string')),
+    )
+  if (!dialect) return
+  if (body.messages !== undefined && !Array.isArray(body.messages))
+    return refuse(response, path, 400, 'json: cannot unmarshal string into Go struct field .messages')
+  const wish = dialect.read(body)
+  const reply = answer(wish)
   // An empty prompt loads the model, and that is told whole.
-  const words =
-    said === '' ? [] : (`You said: ${said}. That is ${said.split(' ').length} words.`.match(/\S+\s*/g) ?? [])
-  if (said === '') body.stream = false
-  const write = openai
-    ? openAiWriter(response, body)
-    : nativeWriter(response, request.url === '/api/chat', body)
-  for (const word of words) {
+  const writer = dialect.write(response, wish.said === '' ? { ...body, stream: false } : body, model)
+  for (const word of reply.words) {
     if (response.destroyed) return
-    write.piece(word)
+    writer.piece(word)
     await pause(pauseMs)
   }
-  write.end(words.join(''), words.length)
+  writer.end(reply)
 }
 
-interface Writer {
-  piece(word: string): void
-  end(text: string, count: number): void
+/** What is said is made of what was asked: its words, its pictures, its tools, the form that it wants. */
+function answer({ said, toolSaid, pictures, tools, schema, limit }: Wish): Reply {
+  const [tool] = tools
+  if (tool && toolSaid === undefined)
+    return {
+      words: [],
+      call: { name: tool.name, arguments: instance(tool.parameters, said) },
+      cut: false,
+      input: wordsOf(said).length,
+      output: 8,
+    }
+  const text =
+    said === '' && toolSaid === undefined
+      ? ''
+      : toolSaid === undefined
+        ? schema
+          ? JSON.stringify(instance(schema, said))
+          : `You said: ${said}. That is ${said.split(' ').length} words.${pictures.map(see).join('')}`
+        : `The tool said: ${toolSaid}.`
+  const all = wordsOf(text)
+  const words = limit === undefined ? all : all.slice(0, limit)
+  const cut = words.length < all.length
+  return { words, cut, input: wordsOf(said).length, output: words.length }
 }
 
-function nativeWriter(response: ServerResponse, chat: boolean, { stream = true }: Body): Writer {
-  const line = (text: string, rest: object) => ({
-    model,
-    created_at: new Date().toISOString(),
-    ...(chat ? { message: { role: 'assistant', content: text } } : { response: text }),
-    ...rest,
-  })
-  const last = (count: number) => ({
-    done: true,
-    done_reason: count === 0 ? 'load' : 'stop',
-    ...(count > 0 && !chat && { context: [1, 2, 3] }),
-    ...(count > 0 && {
-      total_duration: 9e6,
-      load_duration: 1e6,
-      prompt_eval_count: count,
-      prompt_eval_duration: 2e6,
-      eval_count: count,
-      eval_duration: 6e6,
-    }),
-  })
-  if (stream) response.writeHead(200, { 'content-type': 'application/x-ndjson' })
-  return {
-    piece: (word) => stream && response.write(`${JSON.stringify(line(word, { done: false }))}\n`),
-    end: (text, count) =>
-      stream
-        ? response.end(`${JSON.stringify(line('', last(count)))}\n`)
-        : json(response, 200, line(text, last(count))),
-  }
+function wordsOf(text: string): string[] {
+  return text.match(/\S+\s*/g) ?? []
 }
 
-function openAiWriter(response: ServerResponse, { stream = false, stream_options: options }: Body): Writer {
-  const base = { id: 'chatcmpl-7', created: 1_763_640_000, model, system_fingerprint: 'fp_ollama' }
-  const usage = (count: number) => ({
-    prompt_tokens: count,
-    completion_tokens: count,
-    total_tokens: 2 * count,
-  })
-  const chunk = (choices: object[], rest = {}) =>
-    response.write(
-      `data: ${JSON.stringify({ ...base, object: 'chat.completion.chunk', choices, ...rest })}\n\n`,
+/** A picture's measures, from the header of a PNG (RFC 2083 §4.1.1). */
+function see(picture: string): string {
+  const bytes = Buffer.from(picture, 'base64')
+  return ` You showed ${bytes.readUInt32BE(16)} by ${bytes.readUInt32BE(20)} in ${bytes.length} bytes.`
+}
+
+/** The least that a JSON schema takes, made of what was said. */
+function instance(schema: Schema, said: string): unknown {
+  if (schema.enum) return schema.enum[0]
+  if (schema.type === 'object')
+    return Object.fromEntries(
+      Object.entries(schema.properties ?? {}).map(([name, inner]) => [name, instance(inner, said)]),
     )
-  if (stream) response.writeHead(200, { 'content-type': 'text/event-stream' })
-  return {
-    piece: (content) =>
-      stream && chunk([{ index: 0, delta: { role: 'assistant', content }, finish_reason: null }]),
-    end(content, count) {
-      if (!stream)
-        return json(response, 200, {
-          ...base,
-          object: 'chat.completion',
-          choices: [{ index: 0, message: { role: 'assistant', content }, finish_reason: 'stop' }],
-          usage: usage(count),
-        })
-      chunk([{ index: 0, delta: { role: 'assistant', content: '' }, finish_reason: 'stop' }])
-      if (options?.include_usage) chunk([], { usage: usage(count) })
-      response.end('data: [DONE]\n\n')
+  if (schema.type === 'array') return schema.items ? [instance(schema.items, said)] : []
+  if (schema.type === 'integer' || schema.type === 'number') return wordsOf(said).length
+  if (schema.type === 'boolean') return said.endsWith('?')
+  return said
+}
+
+const vectors: Readonly<Record<string, (texts: readonly string[]) => object>> = {
+  '/api/embed': (texts) => ({
+    model,
+    embeddings: texts.map(embed),
+    total_duration: 5e6,
+    load_duration: 1e6,
+    prompt_eval_count: wordsOf(texts.join(' ')).length,
+  }),
+  '/api/embeddings': (texts) => ({ embedding: embed(texts.join(' ')) }),
+  '/v1/embeddings': (texts) => ({
+    object: 'list',
+    data: texts.map((text, index) => ({ object: 'embedding', embedding: embed(text), index })),
+    model,
+    usage: {
+      prompt_tokens: wordsOf(texts.join(' ')).length,
+      total_tokens: wordsOf(texts.join(' ')).length,
     },
-  }
+  }),
 }
 
-function refuse(response: ServerResponse, openai: boolean, message: string): void {
-  json(response, 404, {
-    error: openai ? { message, type: 'not_found_error', param: null, code: null } : message,
+/** Its letters counted, at length one: texts alike lie near each other. */
+function embed(text: string): number[] {
+  const counts = Array.from({ length: 64 }, () => 0)
+  for (const byte of Buffer.from(text)) counts[byte % 64] = (counts[byte % 64] ?? 0) + 1
+  const length = Math.hypot(...counts) || 1
+  return counts.map((count) => count / length)
+}
+
+function unknown(response: ServerResponse, path: string, name: string | undefined): void {
+  const said = path.includes('embed')
+    ? `model "${name}" not found, try pulling it first`
+    : `model '${name}' not found`
+  refuse(response, path, 404, said)
+}
+
+function refuse(response: ServerResponse, path: string, status: number, message: string): void {
+  const type = status === 404 ? 'not_found_error' : 'invalid_request_error'
+  if (path === '/v1/messages')
+    return json(response, status, { type: 'error', error: { type, message }, request_id: 'req_1' })
+  json(response, status, {
+    error: path.startsWith('/v1') ? { message, type, param: null, code: null } : message,
   })
-}
-
-function json(response: ServerResponse, status: number, body: object): void {
-  // Gin names the character set, Ollama's OpenAI layer does not.
-  const type = response.req.url?.startsWith('/v1') ? 'application/json' : 'application/json; charset=utf-8'
-  response.writeHead(status, { 'content-type': type }).end(JSON.stringify(body))
 }
