@@ -4,6 +4,7 @@ import type { Bench } from './report.ts'
 
 const benches: Record<string, () => Promise<Bench>> = {
   overlay: async () => (await import('./overlay.ts')).overlay,
+  gateway: async () => (await import('./gateway.ts')).gateway,
 }
 
 const wanted = process.argv.slice(2)
