@@ -1,19 +1,5 @@
 /** The `sotto` command: the one place that sees every package. `launch.mjs` runs it with the right Node. */
 import { join } from 'node:path'
-import { certCommand, fromMkcert } from '@sotto/certs/commands/cert.ts'
-import { auditCommand } from '@sotto/gateway/commands/audit.ts'
-import { keyCommand } from '@sotto/gateway/commands/key.ts'
-import { limitCommand } from '@sotto/gateway/commands/limit.ts'
-import { statusCommand } from '@sotto/gateway/commands/status.ts'
-import { tenantCommand } from '@sotto/gateway/commands/tenant.ts'
-import { upCommand } from '@sotto/gateway/commands/up.ts'
-import { usageCommand } from '@sotto/gateway/commands/usage.ts'
-import { backupCommand, restoreCommand } from '@sotto/provisioning/commands/backup.ts'
-import { deviceCommand } from '@sotto/provisioning/commands/device.ts'
-import { doctorCommand } from '@sotto/provisioning/commands/doctor.ts'
-import { joinCommand } from '@sotto/provisioning/commands/join.ts'
-import { networkCommand } from '@sotto/provisioning/commands/network.ts'
-import { openState } from '@sotto/provisioning/state.ts'
 import { Command, CommanderError } from 'commander'
 import packageJson from './package.json' with { type: 'json' }
 import { createTerminal } from './terminal.ts'
@@ -21,41 +7,64 @@ import { createTerminal } from './terminal.ts'
 const terminal = createTerminal(process.argv.includes('--json'))
 const { output, progress } = terminal
 
+/** In the order of the help. Only the one that is asked for is loaded: most of a command's time is that. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  async up() {
+    const { upCommand } = await import('@sotto/gateway/commands/up.ts')
+    const web = async () => {
+      const { ensureWeb } = await import('./web-build.ts')
+      return ensureWeb(join(import.meta.dirname, 'web'), progress)
+    }
+    return upCommand({ output, progress, web, asked: terminal.asked })
+  },
+  status: async () => (await import('@sotto/gateway/commands/status.ts')).statusCommand(output),
+  device: async () => (await import('@sotto/provisioning/commands/device.ts')).deviceCommand(output),
+  network: async () => (await import('@sotto/provisioning/commands/network.ts')).networkCommand(output),
+  key: async () => (await import('@sotto/gateway/commands/key.ts')).keyCommand(output),
+  tenant: async () => (await import('@sotto/gateway/commands/tenant.ts')).tenantCommand(output),
+  limit: async () => (await import('@sotto/gateway/commands/limit.ts')).limitCommand(output),
+  usage: async () => (await import('@sotto/gateway/commands/usage.ts')).usageCommand(output),
+  audit: async () => (await import('@sotto/gateway/commands/audit.ts')).auditCommand(output),
+  doctor: async () => (await import('@sotto/provisioning/commands/doctor.ts')).doctorCommand(output),
+  async join() {
+    const { joinCommand } = await import('@sotto/provisioning/commands/join.ts')
+    return joinCommand({ output, notice: progress.notice, asked: terminal.asked })
+  },
+  async backup() {
+    const { backupCommand } = await import('@sotto/provisioning/commands/backup.ts')
+    return backupCommand({ output, progress })
+  },
+  async restore() {
+    const { restoreCommand } = await import('@sotto/provisioning/commands/backup.ts')
+    return restoreCommand({ output, progress })
+  },
+  async cert() {
+    const { certCommand } = await import('@sotto/certs/commands/cert.ts')
+    const { openState } = await import('@sotto/provisioning/state.ts')
+    return certCommand({ output, directory: ({ state }) => openState(state).certs })
+  },
+}
+
 const program = new Command('sotto')
   .description('Talk to your own AI, over your own network.')
   .version(packageJson.version)
-  .addCommand(
-    upCommand({
-      output,
-      progress,
-      web: async () => {
-        const { ensureWeb } = await import('./web-build.ts')
-        return ensureWeb(join(import.meta.dirname, 'web'), progress)
-      },
-      asked: terminal.asked,
-    }),
-  )
-  .addCommand(statusCommand(output))
-  .addCommand(deviceCommand(output))
-  .addCommand(networkCommand(output))
-  .addCommand(keyCommand(output))
-  .addCommand(tenantCommand(output))
-  .addCommand(limitCommand(output))
-  .addCommand(usageCommand(output))
-  .addCommand(auditCommand(output))
-  .addCommand(doctorCommand(output))
-  .addCommand(joinCommand({ output, notice: progress.notice, asked: terminal.asked }))
-  .addCommand(backupCommand({ output, progress }))
-  .addCommand(restoreCommand({ output, progress }))
-  .addCommand(certCommand({ output, directory: ({ state }) => openState(state).certs }))
+const [, , asked = ''] = process.argv
+for (const [name, load] of Object.entries(commands))
+  if (name === asked || !Object.hasOwn(commands, asked)) program.addCommand(await load())
 
 for (const command of [program, ...program.commands, ...program.commands.flatMap((group) => group.commands)])
   command.exitOverride().showHelpAfterError('(--help shows what it takes)').showSuggestionAfterError()
 
 try {
-  await program.parseAsync(process.argv[2] === 'cert' ? fromMkcert(process.argv) : process.argv)
+  await program.parseAsync(await argumentsOf(asked))
 } catch (error) {
   // Commander has printed its own errors and help by then.
   if (error instanceof CommanderError) process.exitCode = error.exitCode
   else terminal.fail(error)
+}
+
+async function argumentsOf(name: string): Promise<string[]> {
+  if (name !== 'cert') return process.argv
+  const { fromMkcert } = await import('@sotto/certs/commands/cert.ts')
+  return fromMkcert(process.argv)
 }

@@ -1,8 +1,8 @@
 /** The database: one file, SQLite, through Kysely, so that PostgreSQL can take its place. */
 import { chmod } from 'node:fs/promises'
 import { DatabaseSync } from 'node:sqlite'
-import { Kysely, SqliteDialect } from 'kysely'
-import { Migrator, type Migration } from 'kysely/migration'
+import { Kysely, sql, SqliteDialect } from 'kysely'
+import type { Migration } from 'kysely/migration'
 import { Problem } from './problem.ts'
 import { type AllowanceTable, createAllowances } from './registry/allowance.ts'
 import { type DeviceTable, createDevices } from './registry/device.ts'
@@ -59,6 +59,9 @@ export async function migrate<Any>(
   file: string,
   wanted: Record<string, Migration>,
 ): Promise<void> {
+  if (await isUpToDate(database, Object.keys(wanted))) return
+  // Only now: each command opens the database, and hardly any finds it old.
+  const { Migrator } = await import('kysely/migration')
   const migrator = new Migrator({ db: database, provider: { getMigrations: async () => wanted } })
   const { error } = await migrator.migrateToLatest()
   if (!error) return
@@ -69,6 +72,15 @@ export async function migrate<Any>(
     'Restore it from a backup, or start anew with --state DIR.',
     error,
   )
+}
+
+/** Whether exactly these have run; a database that can’t be asked is left to the migrator, which says what is wrong. */
+async function isUpToDate<Any>(database: Kysely<Any>, names: readonly string[]): Promise<boolean> {
+  const ran = await sql<{ name: string }>`SELECT name FROM kysely_migration`.execute(database).then(
+    ({ rows }) => new Set(rows.map(({ name }) => name)),
+    () => new Set(),
+  )
+  return ran.size === names.length && names.every((name) => ran.has(name))
 }
 
 /** A connection as Kysely's SQLite dialect takes it. */
