@@ -4,7 +4,7 @@
  */
 import { createServer, type ServerResponse } from 'node:http'
 
-const pieces = Number(process.argv[2] ?? 20_000)
+const pieces = Number(process.argv[2] ?? 200_000)
 const chunk = Buffer.from(
   `data: ${JSON.stringify({ id: 'chatcmpl-1', object: 'chat.completion.chunk', created: 1, model: 'bench', system_fingerprint: 'fp_ollama', choices: [{ index: 0, delta: { role: 'assistant', content: ' word' }, finish_reason: null }] })}\n\n`,
 )

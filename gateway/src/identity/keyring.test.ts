@@ -79,6 +79,14 @@ describe('an API key', () => {
     expect(performance.now() - start).toBeLessThan(1_000)
   })
 
+  it('is proved once for all that bring it at the same time, and counts as no guess', async () => {
+    const { ask, secrets } = await open({ keys: { script: {} } })
+    const first = await Promise.all(
+      Array.from({ length: 100 }, () => ask({ 'x-api-key': secrets.script ?? '' })),
+    )
+    expect(new Set(first.map(({ status }) => status))).toEqual(new Set([200]))
+  })
+
   it('is found by right callers at full speed while 1,000 wrong ones are tried', async () => {
     const { ask, secrets } = await open({ keys: { script: {} } })
     const right = () => ask({ 'x-api-key': secrets.script ?? '' })

@@ -63,27 +63,32 @@ export function createKeyring(): Keyring {
     entry.callers.set(member, made)
     return made
   }
-  const prove = (digest: string, text: string, { secret }: Entry): Promise<boolean> => {
+  /** Once for as many requests as bring the same text meanwhile: a program’s first ones come together. */
+  const prove = (digest: string, text: string, { secret }: Entry, address: string): Promise<boolean> => {
     const begun = proving.get(digest)
     if (begun) return begun
-    // One at a time: a flood of guesses takes one thread of the pool, and never the event loop.
-    const proof = turn.then(() => verifySecret(secret.hash, text))
-    turn = proof.catch(() => {})
+    const proof = (async () => {
+      await guesses.consume(address).catch((state: unknown) => {
+        throw state instanceof RateLimiterRes ? tooManyGuesses(state.msBeforeNext) : state
+      })
+      // One at a time: a flood of guesses takes one thread of the pool, and never the event loop.
+      const proven = turn.then(() => verifySecret(secret.hash, text))
+      turn = proven.catch(() => {})
+      const right = await proven
+      if (right) await guesses.reward(address)
+      return right
+    })().finally(() => proving.delete(digest))
     proving.set(digest, proof)
-    return proof.finally(() => proving.delete(digest))
+    return proof
   }
   const check = async (digest: string, text: string, member: Member, address: string): Promise<Member> => {
     const entry = current(readPrefix(text))
     if (!entry || wrong.has(digest)) throw unknownKey()
-    await guesses.consume(address).catch((state: unknown) => {
-      throw state instanceof RateLimiterRes ? tooManyGuesses(state.msBeforeNext) : state
-    })
-    if (!(await prove(digest, text, entry))) {
+    if (!(await prove(digest, text, entry, address))) {
       if (wrong.size >= rememberedWrong) wrong.clear()
       wrong.add(digest)
       throw unknownKey()
     }
-    await guesses.reward(address)
     verified.set(digest, entry.secret.prefix)
     return caller(entry, member, address)
   }
