@@ -90,9 +90,9 @@ export async function connect(file: string) {
   sqlite.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON')
   return {
     close: () => sqlite.close(),
-    prepare(sql: string) {
+    prepare(text: string) {
       // Else one that reads first and then writes fails at once where another process wrote in between.
-      const statement = sqlite.prepare(sql === 'begin' ? 'begin immediate' : sql)
+      const statement = sqlite.prepare(text === 'begin' ? 'begin immediate' : text)
       return {
         reader: statement.columns().length > 0,
         all: (parameters: readonly unknown[]) => statement.all(...values(parameters)),
