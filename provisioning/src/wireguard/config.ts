@@ -29,6 +29,11 @@ export function interfaceConfig({ privateKey, listenPort }: Self, peers: readonl
   return [self, ...peers.map(peerSection)].join('\n')
 }
 
+/** What `wg addconf` takes: peers that are new, or are to be as here from now on. */
+export function peersConfig(peers: readonly Peer[]): string {
+  return peers.map(peerSection).join('\n')
+}
+
 /** The hub as a file that `wg-quick` takes, for those who would rather raise it themselves. */
 export function hubConfig(network: Network, privateKey: string, peers: readonly Peer[]): string {
   const { address4, address6 } = hubAddresses(network)

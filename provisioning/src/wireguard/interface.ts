@@ -1,4 +1,4 @@
-/** A WireGuard interface: raised, changed in place, read, lowered. Peers change by `wg syncconf` alone. */
+/** A WireGuard interface: raised, changed in place, read, lowered. Only peers that change are touched. */
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -6,8 +6,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { execa } from 'execa'
 import { publicKeyOf } from '#overlay/keys.ts'
 import { Problem } from '../problem.ts'
-import { interfaceConfig, mtu, type Peer } from './config.ts'
-import { parsePeers, type LivePeer } from './peers.ts'
+import { interfaceConfig, mtu, peersConfig, type Peer } from './config.ts'
+import { isSo, parsePeers, parseSettings, type LivePeer } from './peers.ts'
 import { findImplementation, run, type Implementation } from './tools.ts'
 
 /** What an interface is made of. */
@@ -45,9 +45,22 @@ export async function raise(wanted: Interface, peers: readonly Peer[]): Promise<
   return { implementation, made: left !== publicKey }
 }
 
-/** Makes the live peers equal to these. Sessions of peers that stay are not disturbed. */
+/**
+ * Makes the live peers equal to these, and touches none that is so already: `wg syncconf` takes each peer's allowed
+ * IPs away and gives them back, and what comes in between is lost.
+ */
 export async function synchronise(wanted: Interface, peers: readonly Peer[]): Promise<void> {
-  await configure(wanted, peers, 'syncconf')
+  const live = parseSettings(await run('wg', ['show', wanted.name, 'dump']))
+  if (live.privateKey !== wanted.privateKey || live.listenPort !== (wanted.listenPort ?? live.listenPort))
+    return configure(wanted, peers, 'syncconf')
+  const keys = new Set(peers.map(({ publicKey }) => publicKey))
+  const gone = [...live.peers.keys()].filter((key) => !keys.has(key))
+  // First: an address may go from one that is gone to one that is new.
+  if (gone.length > 0)
+    await run('wg', ['set', wanted.name, ...gone.flatMap((key) => ['peer', key, 'remove'])])
+  const changed = peers.filter((peer) => !isSo(live.peers.get(peer.publicKey), peer))
+  if (changed.length > 0)
+    await withFile(wanted, peersConfig(changed), (file) => run('wg', ['addconf', wanted.name, file]))
 }
 
 /** The live peers; undefined where the interface is gone. */
@@ -139,12 +152,20 @@ async function configure(
   peers: readonly Peer[],
   how: 'setconf' | 'syncconf',
 ): Promise<void> {
-  // A file, not /dev/stdin: Node's pipe is a socket, which can't be opened by path.
+  await withFile({ directory }, interfaceConfig(self, peers), (file) => run('wg', [how, name, file]))
+}
+
+/** A 0600 file while a command reads it, not /dev/stdin: Node's pipe is a socket, which can't be opened by path. */
+async function withFile(
+  { directory }: Pick<Interface, 'directory'>,
+  text: string,
+  task: (file: string) => Promise<unknown>,
+): Promise<void> {
   const folder = await mkdtemp(join(directory, 'wg-'))
   try {
     const file = join(folder, 'wg.conf')
-    await writeFile(file, interfaceConfig(self, peers), { mode: 0o600, flag: 'wx' })
-    await run('wg', [how, name, file])
+    await writeFile(file, text, { mode: 0o600, flag: 'wx' })
+    await task(file)
   } finally {
     await rm(folder, { recursive: true, force: true })
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { isOnline, parsePeers } from './peers.ts'
+import { isOnline, isSo, parsePeers, parseSettings } from './peers.ts'
 
 const dump = [
   'HUBSECRET=\tHUBPUB=\t51820\toff',
@@ -38,5 +38,33 @@ describe('the live peers', () => {
     expect(isOnline(seen, 1_763_640_180_000)).toBe(false)
     expect(isOnline(never)).toBe(false)
     expect(isOnline(undefined)).toBe(false)
+  })
+})
+
+describe('what a live peer is set to', () => {
+  const { peers, privateKey, listenPort } = parseSettings(dump)
+  const wanted = {
+    publicKey: 'DEVPUB=',
+    presharedKey: 'PSKSECRET=',
+    allowedIps: ['fd00:0::2/128', '10.77.0.2/32'],
+    keepalive: 25,
+  }
+  it('is told apart from what it should be, and left alone where it is so', () => {
+    const live = peers.get('DEVPUB=')
+    expect([privateKey, listenPort]).toEqual(['HUBSECRET=', 51820])
+    expect(isSo(live, wanted)).toBe(true)
+    expect(isSo(live, { ...wanted, endpoint: '192.0.2.2:40000' })).toBe(true)
+    for (const other of [
+      { presharedKey: 'OTHER=' },
+      { allowedIps: ['10.77.0.2/32'] },
+      { allowedIps: ['10.77.0.3/32', 'fd00::2/128'] },
+      { keepalive: 15 },
+      { endpoint: '192.0.2.9:40000' },
+    ])
+      expect(isSo(live, { ...wanted, ...other }), JSON.stringify(other)).toBe(false)
+    expect(isSo(undefined, wanted)).toBe(false)
+    expect(
+      isSo(peers.get('NEWPUB='), { publicKey: 'NEWPUB=', presharedKey: 'PSKSECRET=', allowedIps: [] }),
+    ).toBe(true)
   })
 })

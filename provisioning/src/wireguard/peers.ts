@@ -1,4 +1,6 @@
 /** What the live interface says of its peers. Source: wg(8), `show … dump`. */
+import ipaddr from 'ipaddr.js'
+import type { Peer } from './config.ts'
 
 export interface LivePeer {
   readonly publicKey: string
@@ -33,6 +35,48 @@ export function parsePeers(dump: string): LivePeer[] {
       receivedBytes: Number(received),
       sentBytes: Number(sent),
     }))
+}
+
+/** What an interface and its peers are set to, secrets too: to be compared, and kept nowhere. */
+export interface LiveSettings {
+  readonly privateKey: string
+  readonly listenPort: number
+  /** By public key. */
+  readonly peers: ReadonlyMap<string, string>
+}
+
+/** Reads the settings of `wg show <interface> dump`. */
+export function parseSettings(dump: string): LiveSettings {
+  const [own = '', ...lines] = dump.trim().split('\n')
+  const [privateKey = '', , listenPort] = own.split('\t')
+  const peers = lines.map((line) => {
+    const [publicKey = '', presharedKey = '', endpoint = '', allowed = '', , , , keepalive = ''] =
+      line.split('\t')
+    const ranges = allowed === '(none)' ? [] : allowed.split(',')
+    return [publicKey, settingsOf(presharedKey, endpoint, ranges, keepalive)] as const
+  })
+  return { privateKey, listenPort: Number(listenPort), peers: new Map(peers) }
+}
+
+/** Whether a live peer is set as it is wanted; one that is wanted at no endpoint may be at any. */
+export function isSo(live: string | undefined, peer: Peer): boolean {
+  if (live === undefined) return false
+  const { presharedKey, endpoint, allowedIps, keepalive } = peer
+  const at = endpoint ?? JSON.parse(live)[1]
+  return live === settingsOf(presharedKey, at, allowedIps, keepalive ? String(keepalive) : 'off')
+}
+
+function settingsOf(
+  presharedKey: string,
+  endpoint: string,
+  ranges: readonly string[],
+  keepalive: string,
+): string {
+  const spelled = ranges.map((range) => {
+    const [address, bits] = ipaddr.parseCIDR(range)
+    return `${address.toString()}/${bits}`
+  })
+  return JSON.stringify([presharedKey, endpoint, spelled.toSorted(), keepalive])
 }
 
 /** Whether a peer's session is alive at `now` (milliseconds since the epoch). */
