@@ -9,7 +9,7 @@ import { ollamaRoutes } from '#api/ollama.ts'
 import { openAiElsewhere, openAiRoutes } from '#api/openai.ts'
 import { openApiRoute } from '#api/openapi.ts'
 import { overlayRoutes, type OverlayDeps } from '#api/overlay.ts'
-import { register, type Route, type RouteDeps, type Visit } from '#api/route.ts'
+import { corsOf, register, type Route, type RouteDeps, type Visit } from '#api/route.ts'
 import { serviceRoutes, type Service } from '#api/services.ts'
 import type { AppEnv } from '#identity/app-env.ts'
 import { createEnrol, createPlain, type EnrolDeps } from '#listener/enrol.ts'
@@ -99,12 +99,8 @@ const preflight: Route = {
       'access-control-allow-methods': 'GET, POST, OPTIONS',
       'access-control-allow-headers': c.req.header('access-control-request-headers') ?? '',
       'access-control-max-age': '600',
-      ...origin(outgoing.getHeader('access-control-allow-origin')),
+      ...corsOf(outgoing),
     }),
-}
-
-function origin(allowed: unknown): Record<string, string> {
-  return typeof allowed === 'string' ? { 'access-control-allow-origin': allowed, vary: 'Origin' } : {}
 }
 
 function pages(web: Hono): Route[] {

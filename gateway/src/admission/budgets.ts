@@ -65,7 +65,7 @@ class Account implements Spending {
 
   /** What is held beyond what is taken: enough for the pace of now, and for the next few at any. */
   get slack(): number {
-    return Math.floor(Math.max(this.float, 2 * this.before))
+    return Math.max(this.float, 2 * this.before)
   }
 
   lower(to: number): void {
@@ -144,8 +144,8 @@ export function createBudgets(
   }
 
   const rest = (): void => {
-    const idle = [...accounts.values()].filter((one) => one.held > one.reserved + Math.floor(one.float))
-    for (const one of idle) one.lower(one.taken + Math.floor(one.float))
+    const idle = [...accounts.values()].filter((one) => one.held > one.reserved + one.float)
+    for (const one of idle) one.lower(one.taken + one.float)
     if (idle.length > 0) ledger.note(idle)
   }
   let timer: NodeJS.Timeout | undefined
@@ -192,7 +192,8 @@ export function createBudgets(
       const tokens = Math.min(wanted, room)
       for (const { account: one, limit } of limits) {
         one.reserved += tokens
-        one.float = tokens > limit * floatPart ? 0 : Math.min(floatRequests * tokens, limit * floatPart)
+        one.float =
+          tokens > limit * floatPart ? 0 : Math.floor(Math.min(floatRequests * tokens, limit * floatPart))
         one.pace(tokens, now())
       }
       let open = true

@@ -1,6 +1,7 @@
 /** The JSON body of a request: read within a limit, checked, and written anew so that nothing rides along. */
 import type { IncomingMessage } from 'node:http'
 import { isLocal } from '#engines/backend.ts'
+import { isRecord } from '#engines/json.ts'
 import { Failure } from '../failure.ts'
 
 /** A conversation with a few pictures; Ollama itself stops at 20 MiB of encoded body. */
@@ -134,10 +135,6 @@ export function inputBound(request: ModelRequest, bytes: number): number {
   }
   for (const part of [request.messages, request.input, request.images]) walk(part)
   return bound
-}
-
-export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** Seconds, or a duration as Go writes it: `1h30m`, `-1s`; undefined for neither. */

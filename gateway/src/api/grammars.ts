@@ -1,7 +1,7 @@
 /** How each dialect says what an answer took, and that it is over. */
 import type { Usage } from '#admission/admission.ts'
+import { isRecord } from '#engines/json.ts'
 import type { Grammar } from '#engines/tap.ts'
-import { isRecord } from './body.ts'
 
 type Body = Readonly<Record<string, unknown>>
 

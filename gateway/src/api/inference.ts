@@ -1,13 +1,13 @@
 /** What every dialect of the models does alike: admit, find a place, stream through a tap, settle. */
 import { hash } from 'node:crypto'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { noSuchModel, type Admission, type Permit, type Usage } from '#admission/admission.ts'
 import type { Backend } from '#engines/backend.ts'
 import type { Engines } from '#engines/engine.ts'
 import { forward, type Forwarded } from '#engines/forward.ts'
 import { createTap, type Grammar, type Tap } from '#engines/tap.ts'
-import type { Member } from '#identity/caller.ts'
+import { queuesAs, type Member } from '#identity/caller.ts'
 import type { OpenRecord, Recorder } from '#ledger/record.ts'
 import { asFailure, Failure } from '../failure.ts'
 import { inputBound, writeBody, type EngineLimits, type ModelRequest } from './body.ts'
@@ -44,7 +44,7 @@ export const bytesPerToken = 4
 const tellAfterMs = 500
 
 export async function infer(
-  { caller, incoming, outgoing, record }: Call,
+  { caller, outgoing, record }: Call,
   deps: ApiDeps,
   wish: Inference,
 ): Promise<Response> {
@@ -75,7 +75,7 @@ export async function infer(
   const keeper = caller.key?.promptLogMs == null ? undefined : keepAnswer()
   let forwarded: Forwarded | undefined
   try {
-    forwarded = await stream({ caller, incoming, outgoing, record, deps, wish, model, body, permit, keeper })
+    forwarded = await stream({ caller, outgoing, record, deps, wish, model, body, permit, keeper })
   } finally {
     forget()
     const usage = usageOf(forwarded, record, estimate)
@@ -90,7 +90,6 @@ export async function infer(
 
 interface Streaming {
   readonly caller: Member
-  readonly incoming: IncomingMessage
   readonly outgoing: ServerResponse
   readonly record: OpenRecord
   readonly deps: ApiDeps
@@ -118,7 +117,7 @@ async function stream(streaming: Streaming): Promise<Forwarded> {
         conversation:
           deps.engines.pool.backends.length > 1 ? conversationOf(caller, wish.request) : undefined,
         tenant: caller.tenant.id,
-        caller: caller.key?.id ?? caller.deviceId ?? 'host',
+        caller: queuesAs(caller),
         signal: left.signal,
         onWait: line.wait,
         without: tried,

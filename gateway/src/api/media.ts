@@ -11,6 +11,7 @@ import { readJson } from './body.ts'
 import { ollamaDialect, openAiDialect } from './envelope.ts'
 import type { ApiDeps } from './inference.ts'
 import type { Call, Route } from './route.ts'
+import { whileOpen } from './while-open.ts'
 
 export interface MediaDeps extends ApiDeps {
   readonly speech: Speech | undefined
@@ -145,22 +146,25 @@ export function mediaRoutes(deps: MediaDeps): Route[] {
 
 async function speak(
   call: Call,
-  { admission, speech, recorder }: MediaDeps,
+  { speech, ...deps }: MediaDeps,
   wish: Parameters<Speech['speak']>[0],
 ): Promise<Response> {
-  const { caller, outgoing, record } = call
+  const { outgoing, record } = call
   record.service = 'speech'
   if (!speech)
     throw new Failure(
       'unavailable',
       'No speech engine is connected. On the gateway’s machine: sudo apt install espeak-ng',
     )
-  const permit = await admission.admit(caller, { service: 'speech' })
-  const left = new AbortController()
-  outgoing.once('close', () => left.abort(new Failure('invalid', 'The client left.')))
-  const forget = recorder.opened({ caller, end: () => outgoing.destroy() })
-  try {
-    const { contentType, sound } = await speech.speak(wish, left.signal)
+  await whileOpen(call, deps, 'speech', async (permit, left) => {
+    const spoken = await speech.speak(wish, left).catch((error: unknown) => {
+      if (!left.aborted) throw error
+    })
+    if (!spoken) {
+      record.ended = 'left'
+      return
+    }
+    const { contentType, sound } = spoken
     record.backend = speech.kind
     record.firstByteAt = Date.now()
     outgoing.writeHead(200, {
@@ -170,57 +174,47 @@ async function speak(
       ...permit.headers,
     })
     await pipeline(sound, outgoing).catch(() => {
-      record.ended = left.signal.aborted ? 'left' : 'cut'
+      record.ended = left.aborted ? 'left' : 'cut'
     })
-    return RESPONSE_ALREADY_SENT
-  } catch (error) {
-    if (!left.signal.aborted) throw error
-    record.ended = 'left'
-    return RESPONSE_ALREADY_SENT
-  } finally {
-    forget()
-    permit.settle({ input: 0, output: 0 })
-  }
+  })
+  return RESPONSE_ALREADY_SENT
 }
 
 async function transcribe(call: Call, deps: MediaDeps, translate: boolean): Promise<Response> {
-  const { caller, incoming, outgoing, record } = call
-  const { admission, engines } = deps
+  const { incoming, record } = call
+  const { transcriber } = deps.engines
   record.service = 'transcription'
-  const permit = await admission.admit(caller, { service: 'transcription' })
-  const left = new AbortController()
-  outgoing.once('close', () => left.abort(new Failure('invalid', 'The client left.')))
-  const forget = deps.recorder.opened({ caller, end: () => outgoing.destroy() })
-  try {
+  return whileOpen(call, deps, 'transcription', async (permit, left) => {
     const form = await readForm(call)
     const file = form.get('file') ?? form.get('audio')
     if (!(file instanceof File))
       throw new Failure('invalid', 'file: send the recording as multipart/form-data.')
-    const text = (name: string): string | undefined => {
-      const value = form.get(name)
-      return typeof value === 'string' && value !== '' ? value.slice(0, 4_096) : undefined
-    }
-    const wish: TranscriptionWish = {
-      translate,
-      ...(text('language') !== undefined && { language: text('language') ?? '' }),
-      ...(text('prompt') !== undefined && { prompt: text('prompt') ?? '' }),
-      ...(text('temperature') !== undefined && { temperature: text('temperature') ?? '' }),
-      ...(text('response_format') !== undefined && { format: text('response_format') ?? '' }),
-    }
-    if (wish.format !== undefined && !/^(?:json|text|srt|verbose_json|vtt)$/.test(wish.format))
-      throw new Failure('invalid', 'response_format: json, text, srt, verbose_json or vtt.')
-    record.backend = engines.transcriber.kind
-    const { contentType, text: words } = await engines.transcriber.transcribeFile(file, wish, left.signal)
+    const wish = transcriptionWish(form, translate)
+    record.backend = transcriber.kind
+    const { contentType, text } = await transcriber.transcribeFile(file, wish, left)
     record.firstByteAt = Date.now()
-    return new Response(words, {
+    return new Response(text, {
       headers: { 'content-type': contentType, 'x-request-id': record.id, ...permit.headers },
     })
-  } finally {
-    forget()
-    permit.settle({ input: 0, output: 0 })
     // Whatever of the upload is left.
-    incoming.resume()
+  }).finally(() => incoming.resume())
+}
+
+function transcriptionWish(form: FormData, translate: boolean): TranscriptionWish {
+  const field = (name: string, key: string): Record<string, string> => {
+    const value = form.get(name)
+    return typeof value === 'string' && value !== '' ? { [key]: value.slice(0, 4_096) } : {}
   }
+  const wish: TranscriptionWish = {
+    translate,
+    ...field('language', 'language'),
+    ...field('prompt', 'prompt'),
+    ...field('temperature', 'temperature'),
+    ...field('response_format', 'format'),
+  }
+  if (wish.format !== undefined && !/^(?:json|text|srt|verbose_json|vtt)$/.test(wish.format))
+    throw new Failure('invalid', 'response_format: json, text, srt, verbose_json or vtt.')
+  return wish
 }
 
 async function readForm({ c, incoming }: Call): Promise<FormData> {
@@ -246,21 +240,18 @@ async function readForm({ c, incoming }: Call): Promise<FormData> {
 }
 
 async function draw(
-  { caller, outgoing, record }: Call,
-  { admission, images, recorder }: MediaDeps,
+  call: Call,
+  { images, ...deps }: MediaDeps,
   wish: z.infer<typeof imageBody> & { readonly count: number },
 ) {
+  const { record } = call
   record.service = 'images'
   if (!images)
     throw new Failure(
       'unavailable',
       'No image engine is connected. The admin names one in the gateway’s config.yaml.',
     )
-  const permit = await admission.admit(caller, { service: 'images' })
-  const left = new AbortController()
-  outgoing.once('close', () => left.abort(new Failure('invalid', 'The client left.')))
-  const forget = recorder.opened({ caller, end: () => outgoing.destroy() })
-  try {
+  return whileOpen(call, deps, 'images', (_permit, left) => {
     record.backend = images.kind
     const asked: ImageWish = {
       prompt: wish.prompt,
@@ -273,11 +264,8 @@ async function draw(
       seed: wish.seed,
       count: wish.count,
     }
-    return await images.make(asked, left.signal)
-  } finally {
-    forget()
-    permit.settle({ input: 0, output: 0 })
-  }
+    return images.make(asked, left)
+  })
 }
 
 /** Throws a `Failure` that names the field. */

@@ -1,8 +1,9 @@
 /** OpenAI's API, as Ollama itself and other engines speak it at `/v1`; the demo in the same shapes. */
 import { z } from 'zod'
 import { demoModel } from '#engines/demo.ts'
+import { isRecord } from '#engines/json.ts'
 import { Failure } from '../failure.ts'
-import { isRecord, readModelRequest, staysHere, type ModelRequest } from './body.ts'
+import { readModelRequest, staysHere, type ModelRequest } from './body.ts'
 import { demoOpenAi, isDemo } from './demo.ts'
 import { openAiDialect } from './envelope.ts'
 import { openAiGrammar, responsesGrammar } from './grammars.ts'

@@ -131,7 +131,7 @@ function allowOrigin(outgoing: ServerResponse, origin: string): void {
 }
 
 /** Headers that were set on Node's response already are Hono's only when its own response names them. */
-function corsOf(outgoing: ServerResponse): Record<string, string> {
+export function corsOf(outgoing: ServerResponse): Record<string, string> {
   const origin = outgoing.getHeader('access-control-allow-origin')
   return typeof origin === 'string' ? { 'access-control-allow-origin': origin, vary: 'Origin' } : {}
 }

@@ -7,6 +7,7 @@ import { Failure } from '../failure.ts'
 import { ollamaDialect } from './envelope.ts'
 import type { ApiDeps } from './inference.ts'
 import type { Call, Route } from './route.ts'
+import { whileOpen } from './while-open.ts'
 
 export interface ServiceConfig {
   /** What keys are allowed it by, and its place: `/services/NAME/…` */
@@ -46,17 +47,15 @@ export function serviceRoutes(services: readonly Service[], deps: ApiDeps): Rout
 /** Headers that mean something to a service; who the caller is, and its key, stay here. */
 const passedOn = ['content-type', 'content-length', 'accept', 'accept-language', 'range'] as const
 
-async function pass(call: Call, service: Service, { admission, recorder }: ApiDeps): Promise<Response> {
-  const { c, caller, incoming, outgoing, record } = call
+async function pass(call: Call, service: Service, deps: ApiDeps): Promise<Response> {
+  const { c, incoming, outgoing, record } = call
   record.service = service.name
   const path = c.req.path.slice(`/services/${service.name}`.length)
   if (!service.paths.some((one) => allows(one, path)))
     throw new Failure('not_found', `${service.name} serves ${service.paths.join(', ')}.`)
   if (!service.methods.includes(c.req.method))
     throw new Failure('method', `${service.name} is asked by ${service.methods.join(', ')}.`)
-  const permit = await admission.admit(caller, { service: service.name })
-  const forget = recorder.opened({ caller, end: () => outgoing.destroy() })
-  try {
+  await whileOpen(call, deps, service.name, async (permit) => {
     const headers: Record<string, string> = {}
     for (const name of passedOn) {
       const value = incoming.headers[name]
@@ -81,11 +80,8 @@ async function pass(call: Call, service: Service, { admission, recorder }: ApiDe
       outgoing,
     )
     record.ended = ended
-    return RESPONSE_ALREADY_SENT
-  } finally {
-    forget()
-    permit.settle({ input: 0, output: 0 })
-  }
+  })
+  return RESPONSE_ALREADY_SENT
 }
 
 /** A path as the config has it, against one that was asked for: no dots, and nothing encoded that could be some. */

@@ -2,7 +2,7 @@
 import { common, table, type CommonOptions } from '@sotto/provisioning/commands/network-state.ts'
 import type { Output } from '@sotto/provisioning/commands/output.ts'
 import { Command, Option } from 'commander'
-import type { Dimension } from '#ledger/report.ts'
+import { dimensions, readUsage, type Dimension } from '#ledger/report.ts'
 import { withLedger } from './ledger-state.ts'
 
 const bar = '█'
@@ -11,15 +11,10 @@ const barWidth = 24
 export function usageCommand(output: Output): Command {
   return common(new Command('usage'))
     .description('requests and tokens, per tenant, person, device, key, model, service or day')
-    .addOption(
-      new Option('--by <what>', 'what a line stands for')
-        .choices(['tenant', 'person', 'device', 'key', 'model', 'service', 'day'])
-        .default('day'),
-    )
+    .addOption(new Option('--by <what>', 'what a line stands for').choices(dimensions).default('day'))
     .option('--since <when>', 'a date, or a time ago; days are UTC’s', '30d')
     .action(async (options: CommonOptions & { by: Dimension; since: string }) => {
       const { readSince } = await import('@sotto/provisioning/commands/arguments.ts')
-      const { readUsage } = await import('#ledger/report.ts')
       const since = readSince(options.since).toISOString().slice(0, 10)
       await withLedger(options, async (ledger) => {
         const usage = await readUsage(ledger, options.by, since)

@@ -1,9 +1,10 @@
 /** One backend of the pool: what it has, what it has loaded, how it is; looked at again and again. */
-import { setTimeout as pause } from 'node:timers/promises'
 import { Pool } from 'undici'
 import { z } from 'zod'
 import { Failure } from '../failure.ts'
+import { parseJson } from './json.ts'
 import { createFairQueue, type FairQueue } from './queue.ts'
+import { createPatience, lookEveryMs, probeTimeoutMs, sleeps } from './watch.ts'
 
 export interface BackendConfig {
   /** For people and records. */
@@ -47,14 +48,8 @@ export interface Backend extends BackendConfig {
 const firstByteMs = 15 * 60_000
 /** Between two tokens, on a machine that swaps. */
 const silenceMs = 5 * 60_000
-/** An engine that takes longer to say who it is than this is looked at again later. */
-const probeTimeoutMs = 1_500
-/** A person who starts Ollama while the page is open sees it taken up at once. */
-const lookEveryMs = 2_000
 /** One that stays away is asked for less often, yet is back within seconds. */
 const longestWaitMs = 5_000
-/** A machine at full load answers late, or that it is busy: a backend is gone after three such answers. */
-const patience = 3
 
 const version = z.object({ version: z.string() })
 const tags = z.object({
@@ -90,7 +85,7 @@ export async function createBackend(
     models: [] as readonly Model[],
     loaded: new Set<string>() as ReadonlySet<string>,
   }
-  let late = Infinity
+  const patience = createPatience('busy')
   let misses = 0
 
   const look = async (): Promise<void> => {
@@ -98,14 +93,12 @@ export async function createBackend(
     try {
       const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(probeTimeoutMs)])
       Object.assign(seen, await probe({ ...config, upstream, base }, signal), { state: { status: 'up' } })
-      late = 0
+      patience.answered()
       misses = 0
     } catch (error) {
       if (stop.signal.aborted) return
-      const busy = error instanceof Failure && error.code === 'busy'
-      late += busy || (error instanceof Error && error.name === 'TimeoutError') ? 1 : Infinity
       misses += 1
-      if (late < patience) return
+      if (patience.bears(error)) return
       seen.state = { status: 'down', failure: error instanceof Failure ? error : undefined }
     }
     if (JSON.stringify([seen.state.status, seen.models, [...seen.loaded]]) !== before) changed()
@@ -138,7 +131,7 @@ export async function createBackend(
       return seen.loaded
     },
     failed() {
-      late = Infinity
+      patience.lose()
       void look()
     },
     async close() {
@@ -159,7 +152,7 @@ async function probe(
     const { statusCode, body } = await upstream.request({ method: 'GET', path: base + path, signal })
     const text = await body.text()
     if (statusCode === 503) throw new Failure('busy', 'The engine is busy.')
-    return statusCode === 200 ? parse(text) : undefined
+    return statusCode === 200 ? parseJson(text) : undefined
   }
   if (kind === 'openai') {
     const listed = openAiModels.safeParse(await get('/v1/models'))
@@ -199,15 +192,3 @@ export function isLocal({
 
 /** What Go trims around a tag: JavaScript's `trim` knows neither U+0085 nor the space after the colon. */
 const goSpace = /[\s\u0085]/g
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-async function sleeps(ms: number, signal: AbortSignal): Promise<boolean> {
-  return pause(ms, true, { signal, ref: false }).catch(() => false)
-}

@@ -1,5 +1,4 @@
 /** Looks for the engines, takes up what it finds and lets go of what is gone, without a restart. */
-import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { EngineState, EngineStates } from '#protocol/events.ts'
 import { Failure } from '../failure.ts'
@@ -8,6 +7,7 @@ import { demoChat, demoTranscriber } from './demo.ts'
 import type { Engines, Transcriber } from './engine.ts'
 import { createOllamaChat } from './ollama.ts'
 import { createModelPool, type ModelPool } from './pool.ts'
+import { createPatience, lookEveryMs, probeTimeoutMs, sleeps } from './watch.ts'
 import { findWhisper, type Whisper } from './whisper.ts'
 
 export interface EngineOptions {
@@ -21,11 +21,6 @@ export interface EngineOptions {
   /** Between two looks, in milliseconds. */
   readonly everyMs?: number
 }
-
-/** A person who starts Whisper while the page is open sees it taken up at once. */
-const lookEveryMs = 2_000
-/** An engine that takes longer to say who it is than this is looked at again later. */
-const probeTimeoutMs = 1_500
 
 /** Resolves after the first look, so that a start can say what was found. */
 export async function createEngines(options: EngineOptions): Promise<Engines> {
@@ -62,7 +57,8 @@ export async function createEngines(options: EngineOptions): Promise<Engines> {
   })()
   return {
     get chat() {
-      return states().chat.ready && states().chat.kind !== 'demo' ? ollama : demoChat
+      const { ready, kind } = chatState(backends, pool)
+      return ready && kind !== 'demo' ? ollama : demoChat
     },
     get transcriber() {
       return whisper.now.engine
@@ -133,7 +129,7 @@ function whisperSeeker(
     },
   })
   let now: { state: EngineState; engine: Transcriber } = missing('No Whisper is configured.')
-  const slow = patience()
+  const slow = createPatience('unavailable')
   return {
     get now() {
       return now
@@ -157,23 +153,4 @@ function whisperSeeker(
     },
     close: async () => found?.close(),
   }
-}
-
-/** A machine at full load answers late, or that it is busy: an engine is gone after three such answers. */
-function patience() {
-  let late = Infinity
-  return {
-    answered() {
-      late = 0
-    },
-    bears(error: unknown): boolean {
-      const busy = error instanceof Failure && error.code === 'unavailable'
-      late += busy || (error instanceof Error && error.name === 'TimeoutError') ? 1 : Infinity
-      return late < 3
-    },
-  }
-}
-
-async function sleeps(ms: number, signal: AbortSignal): Promise<boolean> {
-  return pause(ms, true, { signal, ref: false }).catch(() => false)
 }

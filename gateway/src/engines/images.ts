@@ -2,7 +2,7 @@
 import { Pool } from 'undici'
 import { z } from 'zod'
 import { Failure } from '../failure.ts'
-import { refusal } from './forward.ts'
+import { baseOf, postJson } from './post-json.ts'
 
 export interface ImageWish {
   readonly prompt: string
@@ -40,22 +40,14 @@ export interface ImagesConfig {
 const pictureMs = 10 * 60_000
 
 export function createImages({ engine, url, model }: ImagesConfig): Images {
-  const { origin, pathname } = new URL(url)
-  const base = pathname.replace(/\/(?:v1\/?)?$/, '')
-  const pool = new Pool(origin, { connections: 8, headersTimeout: pictureMs, bodyTimeout: pictureMs })
+  const base = baseOf(url)
+  const pool = new Pool(new URL(url).origin, {
+    connections: 8,
+    headersTimeout: pictureMs,
+    bodyTimeout: pictureMs,
+  })
   const post = async (path: string, body: object, signal: AbortSignal): Promise<unknown> => {
-    const answer = await pool
-      .request({
-        method: 'POST',
-        path: base + path,
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(body),
-        signal,
-      })
-      .catch((error: unknown) => {
-        throw signal.aborted ? error : new Failure('unavailable', 'The image engine does not answer.', error)
-      })
-    if (answer.statusCode >= 300) throw refusal(answer.statusCode, await answer.body.text())
+    const answer = await postJson(pool, 'image engine', base + path, body, signal)
     return answer.body.json().catch((error: unknown) => {
       throw signal.aborted ? error : new Failure('bad_upstream', 'The image engine broke off.', error)
     })

@@ -4,6 +4,7 @@ import { Failure } from '../failure.ts'
 import type { Backend } from './backend.ts'
 import type { ChatEngine, ChatWish } from './engine.ts'
 import { brokenOff, refusal } from './forward.ts'
+import { parseJson } from './json.ts'
 import { lines } from './lines.ts'
 import type { ModelPool } from './pool.ts'
 
@@ -97,12 +98,4 @@ async function* contents(body: AsyncIterable<Uint8Array>, { onUsage }: ChatWish)
     }
   }
   throw new Failure('bad_upstream', brokenOff)
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

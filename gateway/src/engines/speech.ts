@@ -4,7 +4,7 @@ import { Readable } from 'node:stream'
 import { execa } from 'execa'
 import { Pool } from 'undici'
 import { Failure } from '../failure.ts'
-import { refusal } from './forward.ts'
+import { baseOf, postJson } from './post-json.ts'
 
 export interface SpeechWish {
   readonly text: string
@@ -123,23 +123,15 @@ function mustBeWav(name: string, format: string | undefined): void {
 }
 
 function connect(url: string) {
-  const { origin, pathname } = new URL(url)
-  const pool = new Pool(origin, { connections: 8, headersTimeout: firstSoundMs, bodyTimeout: firstSoundMs })
+  const pool = new Pool(new URL(url).origin, {
+    connections: 8,
+    headersTimeout: firstSoundMs,
+    bodyTimeout: firstSoundMs,
+  })
   const post = async (path: string, body: object, signal: AbortSignal) => {
-    const answer = await pool
-      .request({
-        method: 'POST',
-        path,
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(body),
-        signal,
-      })
-      .catch((error: unknown) => {
-        throw signal.aborted ? error : new Failure('unavailable', 'The speech engine does not answer.', error)
-      })
-    if (answer.statusCode >= 300) throw refusal(answer.statusCode, await answer.body.text())
+    const answer = await postJson(pool, 'speech engine', path, body, signal)
     const type = answer.headers['content-type']
     return { contentType: typeof type === 'string' ? type : 'audio/wav', sound: answer.body }
   }
-  return { pool, base: pathname.replace(/\/(?:v1\/?)?$/, ''), post }
+  return { pool, base: baseOf(url), post }
 }

@@ -4,6 +4,7 @@
  * be told so in words; of the pieces none is parsed but the last and those that bear the usage.
  */
 import type { Usage } from '#admission/admission.ts'
+import { isRecord, parseJson } from './json.ts'
 
 export interface Tap {
   /** What may go on to the client now; undefined while an event is not whole. */
@@ -225,14 +226,6 @@ function readEvent(event: string): Readonly<Record<string, unknown>> | string | 
 }
 
 function parse(text: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const read: unknown = JSON.parse(text)
-    return isRecord(read) ? read : undefined
-  } catch {
-    return undefined
-  }
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+  const read = parseJson(text)
+  return isRecord(read) ? read : undefined
 }

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { inputSampleRate } from '#protocol/frame.ts'
 import { Failure } from '../failure.ts'
 import type { Transcriber, TranscriptionWish } from './engine.ts'
+import { parseJson } from './json.ts'
 import { wav } from './wav.ts'
 
 export interface Whisper extends Transcriber {
@@ -107,7 +108,7 @@ async function post(
       ? new Failure('bad_upstream', 'Whisper refused the recording.', error)
       : error
   })
-  const read = transcript.safeParse(parse(text))
+  const read = transcript.safeParse(parseJson(text))
   if (!read.success) throw new Failure('bad_upstream', 'Whisper sent something that is no transcript.', text)
   return read.data.text.replaceAll(blank, '').replaceAll(/\s+/g, ' ').trim()
 }
@@ -149,19 +150,11 @@ function fieldsOf({ language, prompt, temperature, format }: TranscriptionWish):
 
 async function models(pool: Pool, base: string, signal: AbortSignal): Promise<string[]> {
   const { text } = await ask(pool, 'GET', `${base}/v1/models`, signal)
-  const read = z.object({ data: z.array(z.object({ id: z.string() })) }).safeParse(parse(text))
+  const read = z.object({ data: z.array(z.object({ id: z.string() })) }).safeParse(parseJson(text))
   return read.success ? read.data.data.map(({ id }) => id) : []
 }
 
 async function ask(pool: Pool, method: 'GET' | 'POST', path: string, signal: AbortSignal) {
   const { statusCode, body } = await pool.request({ method, path, signal })
   return { status: statusCode, text: await body.text() }
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

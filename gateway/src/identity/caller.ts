@@ -39,6 +39,11 @@ export interface Guest {
   readonly personId?: undefined
 }
 
+/** Who it is where several wait for their turn. */
+export function queuesAs({ key, deviceId }: Member): string {
+  return key?.id ?? deviceId ?? 'host'
+}
+
 /** The allowances of these subjects that hold anything. */
 export function heldBy(
   allowances: ReadonlyMap<string, Allowance>,

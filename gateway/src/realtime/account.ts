@@ -1,7 +1,8 @@
 /** What each answer of a session costs: admitted before, settled and written down after. */
 import type { Admission, Usage } from '#admission/admission.ts'
+import { bytesPerToken } from '#api/inference.ts'
 import type { ChatWish } from '#engines/engine.ts'
-import type { Member } from '#identity/caller.ts'
+import { queuesAs, type Member } from '#identity/caller.ts'
 import { nextRequestId, write, type OpenRecord, type Recorder } from '#ledger/record.ts'
 import { asFailure } from '../failure.ts'
 
@@ -41,14 +42,14 @@ export function createAccount({ caller, address, admission, recorder }: AccountD
         const permit = await admission.admit(caller, {
           service: 'realtime',
           ...(wish.model !== null && { model: wish.model }),
-          tokens: { inputBound: bound, inputEstimate: Math.ceil(bound / 4), output: undefined },
+          tokens: { inputBound: bound, inputEstimate: Math.ceil(bound / bytesPerToken), output: undefined },
         })
         try {
           const admitted: ChatWish = {
             ...wish,
             ...(permit.output !== undefined && { output: permit.output }),
             tenant: caller.tenant.id,
-            caller: caller.key?.id ?? caller.deviceId ?? 'host',
+            caller: queuesAs(caller),
             onUsage(told) {
               usage = told
             },
@@ -60,7 +61,7 @@ export function createAccount({ caller, address, admission, recorder }: AccountD
           }
         } finally {
           record.counted = usage ? 'upstream' : 'counted'
-          record.usage = usage ?? { input: pieces > 0 ? Math.ceil(bound / 4) : 0, output: pieces }
+          record.usage = usage ?? { input: pieces > 0 ? Math.ceil(bound / bytesPerToken) : 0, output: pieces }
           permit.settle(record.usage)
         }
       } catch (error) {

@@ -77,18 +77,13 @@ export async function renewPeer(
   { name, directory }: Pick<Interface, 'name' | 'directory'>,
   { publicKey, presharedKey, endpoint, allowedIps, keepalive }: Peer,
 ): Promise<void> {
-  const folder = await mkdtemp(join(directory, 'wg-'))
-  try {
-    const file = join(folder, 'preshared.key')
-    await writeFile(file, presharedKey, { mode: 0o600, flag: 'wx' })
+  await withFile({ directory }, presharedKey, async (file) => {
     await removePeer(name, publicKey)
     const settings = ['preshared-key', file, 'allowed-ips', allowedIps.join(',')]
     if (endpoint !== undefined) settings.push('endpoint', endpoint)
     if (keepalive !== undefined) settings.push('persistent-keepalive', String(keepalive))
     await run('wg', ['set', name, 'peer', publicKey, ...settings])
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
+  })
 }
 
 /** A no-op for a peer that is not there. */
@@ -163,7 +158,7 @@ async function withFile(
 ): Promise<void> {
   const folder = await mkdtemp(join(directory, 'wg-'))
   try {
-    const file = join(folder, 'wg.conf')
+    const file = join(folder, 'settings')
     await writeFile(file, text, { mode: 0o600, flag: 'wx' })
     await task(file)
   } finally {
