@@ -3,7 +3,7 @@ import { OpenAI } from 'openai'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createImages } from '#engines/images.ts'
 import { createSpeech } from '#engines/speech.ts'
-import { json, left, serve, serveWhisperCpp, type Call } from '#engines/upstream.fixture.ts'
+import { deadUrl, json, left, serve, serveWhisperCpp, type Call } from '#engines/upstream.fixture.ts'
 import { serveApi, type ServeOptions } from './serve.fixture.ts'
 
 const closers: (() => Promise<unknown>)[] = []
@@ -157,6 +157,35 @@ describe('transcription', () => {
     await openai.audio.translations.create({ file: recording(), model: 'whisper-1' })
     expect(whisper.calls.at(-1)?.body.toString('latin1')).toContain('name="translate"\r\n\r\ntrue')
     expect(await rows('audit')).toMatchObject([{ service: 'transcription' }, {}, {}])
+  })
+
+  it('is made by the Whisper that came while the recording was still on its way', async () => {
+    const place = await deadUrl()
+    const { url } = await open({ whisper: place, lookEveryMs: 20 })
+    const form = new FormData()
+    form.set('file', recording())
+    const whole = new Response(form)
+    const bytes = new Uint8Array(await whole.clone().arrayBuffer())
+    const rest = Promise.withResolvers<void>()
+    const body = new ReadableStream({
+      async start(controller) {
+        controller.enqueue(bytes.subarray(0, 1_000))
+        await rest.promise
+        controller.enqueue(bytes.subarray(1_000))
+        controller.close()
+      },
+    })
+    const init = { method: 'POST', headers: [...whole.headers] as [string, string][], body, duplex: 'half' }
+    const answer = fetch(`${url}/v1/audio/transcriptions`, init as RequestInit)
+    const whisper = await serveWhisperCpp(({ response }) => json(response, 200, { text: ' Hello.\n' }), {
+      port: Number(new URL(place).port),
+    })
+    closers.push(whisper.close)
+    const heard = async () =>
+      (await (await fetch(`${url}/health`)).json()) as { engines: { transcription: object } }
+    await expect.poll(heard).toMatchObject({ engines: { transcription: { kind: 'whisper.cpp' } } })
+    rest.resolve()
+    expect(await (await answer).json()).toEqual({ text: ' Hello.\n' })
   })
 
   it('refuses what is no recording, no form, or too large', async () => {

@@ -182,7 +182,6 @@ async function speak(
 
 async function transcribe(call: Call, deps: MediaDeps, translate: boolean): Promise<Response> {
   const { incoming, record } = call
-  const { transcriber } = deps.engines
   record.service = 'transcription'
   return whileOpen(call, deps, 'transcription', async (permit, left) => {
     const form = await readForm(call)
@@ -190,6 +189,8 @@ async function transcribe(call: Call, deps: MediaDeps, translate: boolean): Prom
     if (!(file instanceof File))
       throw new Failure('invalid', 'file: send the recording as multipart/form-data.')
     const wish = transcriptionWish(form, translate)
+    // Whichever there is now: one may have come or gone during the upload.
+    const { transcriber } = deps.engines
     record.backend = transcriber.kind
     const { contentType, text } = await transcriber.transcribeFile(file, wish, left)
     record.firstByteAt = Date.now()

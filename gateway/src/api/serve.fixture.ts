@@ -37,6 +37,8 @@ export interface ServeOptions {
   readonly parallel?: number
   readonly aliases?: Record<string, string>
   readonly whisper?: string
+  /** Between two looks at the engines, ms. */
+  readonly lookEveryMs?: number
   readonly speech?: Speech
   readonly images?: Images
   readonly services?: readonly ServiceConfig[]
@@ -93,7 +95,7 @@ export async function serveApi(options: ServeOptions = {}): Promise<ServedApi> {
     aliases: options.aliases ?? {},
     ...(options.whisper !== undefined && { whisper: options.whisper }),
     log,
-    everyMs: 60_000,
+    everyMs: options.lookEveryMs ?? 60_000,
   })
   const records = await openRecords(readConfig({ state: folder }), { ledger: file }, log)
   const { access: first, secrets } = await accessOf(options)
