@@ -1,14 +1,14 @@
 /**
- * The binary frame of `realtime.sotto.v1`: raw microphone audio beside the JSON events.
+ * The binary frame of `realtime.sotto.v1`: raw audio beside the JSON events, both ways.
  *
  * Eight bytes of header, little-endian, then the samples:
  *
- * | bytes | field  | meaning                                             |
- * |-------|--------|-----------------------------------------------------|
- * | 0     | kind   | 1 = PCM, signed 16 bit little-endian, mono, 16 kHz  |
- * | 1     | flags  | 0                                                   |
- * | 2–3   | stream | 0 = the microphone                                  |
- * | 4–7   | offset | samples sent on this stream before this frame       |
+ * | bytes | field  | meaning                                                                |
+ * |-------|--------|------------------------------------------------------------------------|
+ * | 0     | kind   | 1 = PCM, signed 16 bit little-endian, mono: 16 kHz up, 24 kHz down     |
+ * | 1     | flags  | 0                                                                      |
+ * | 2–3   | stream | up: 0 = the microphone; down: `x_stream` of `response.content_part.added` |
+ * | 4–7   | offset | samples sent on this stream before this frame                          |
  *
  * No Node imports: the browser reads this file too.
  */
@@ -19,6 +19,9 @@ export const subprotocol = 'realtime.sotto.v1'
 /** Whisper and Silero both want 16 kHz, so the device sends it. */
 export const inputSampleRate = 16_000
 
+/** What the voices make, as OpenAI's clients expect it. */
+export const outputSampleRate = 24_000
+
 /** One second: fifty times what the worklet sends, and small enough to refuse early. */
 export const maxFrameSamples = 16_000
 
@@ -27,15 +30,17 @@ const pcm16 = 1
 
 /** What a frame holds: the samples and how many came before them. */
 export interface AudioFrame {
+  readonly stream: number
   readonly offset: number
   readonly samples: Int16Array
 }
 
-/** Packs samples (16 kHz, mono) as one frame. */
-export function encodeFrame({ offset, samples }: AudioFrame): Uint8Array<ArrayBuffer> {
+/** Packs mono samples as one frame. */
+export function encodeFrame({ stream, offset, samples }: AudioFrame): Uint8Array<ArrayBuffer> {
   const frame = new Uint8Array(headerBytes + samples.byteLength)
   const header = new DataView(frame.buffer)
   header.setUint8(0, pcm16)
+  header.setUint16(2, stream, true)
   header.setUint32(4, offset, true)
   frame.set(new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength), headerBytes)
   return frame
@@ -49,12 +54,12 @@ export function decodeFrame(frame: Uint8Array): AudioFrame | { readonly fault: s
   const bytes = frame.byteLength - headerBytes
   if (bytes < 0) return { fault: `An audio frame has a header of ${headerBytes} bytes.` }
   const header = new DataView(frame.buffer, frame.byteOffset, headerBytes)
-  if (header.getUint8(0) !== pcm16 || header.getUint8(1) !== 0 || header.getUint16(2, true) !== 0)
-    return { fault: 'An audio frame holds PCM, 16 bit, mono, 16 kHz: kind 1, flags 0, stream 0.' }
+  if (header.getUint8(0) !== pcm16 || header.getUint8(1) !== 0)
+    return { fault: 'An audio frame holds PCM, 16 bit, mono: kind 1, flags 0.' }
   if (bytes % 2 !== 0) return { fault: 'An audio frame holds whole samples of two bytes.' }
   if (bytes / 2 > maxFrameSamples)
     return { fault: `An audio frame holds at most ${maxFrameSamples} samples (one second).` }
   const samples = new Int16Array(bytes / 2)
   new Uint8Array(samples.buffer).set(frame.subarray(headerBytes))
-  return { offset: header.getUint32(4, true), samples }
+  return { stream: header.getUint16(2, true), offset: header.getUint32(4, true), samples }
 }
