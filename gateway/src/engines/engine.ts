@@ -3,14 +3,38 @@ import type { EngineStates } from '#protocol/events.ts'
 import type { ModelPool } from './pool.ts'
 
 export interface ChatMessage {
-  readonly role: 'system' | 'user' | 'assistant'
+  readonly role: 'system' | 'user' | 'assistant' | 'tool'
   readonly content: string
+  /** Base64, without what a data: URL has before it. */
+  readonly images?: readonly string[]
+  /** What the assistant asked for, in its own words. */
+  readonly calls?: readonly ToolCall[]
+  /** Whose result a tool's message is. */
+  readonly tool?: string
 }
+
+export interface ToolCall {
+  readonly name: string
+  /** A JSON object, as text. */
+  readonly arguments: string
+}
+
+/** A function that the model may ask for. */
+export interface ChatTool {
+  readonly name: string
+  readonly description?: string | undefined
+  /** JSON Schema. */
+  readonly parameters?: unknown
+}
+
+/** A piece of an answer: words, or a call of a function. */
+export type ChatPiece = string | ToolCall
 
 export interface ChatWish {
   /** A name from {@link EngineStates}; null takes the engine's first. */
   readonly model: string | null
   readonly messages: readonly ChatMessage[]
+  readonly tools?: readonly ChatTool[]
   /** The most tokens that the answer may have. */
   readonly output?: number
   /** Whose turn it is, where several wait. */
@@ -26,7 +50,7 @@ export interface ChatEngine {
    * The answer, piece by piece. MUST end the upstream request at once when `signal` is aborted, and MUST
    * throw a `Failure` when the stream ends before its time: a cut answer is never a quiet success.
    */
-  chat(wish: ChatWish, signal: AbortSignal): AsyncIterable<string>
+  chat(wish: ChatWish, signal: AbortSignal): AsyncIterable<ChatPiece>
   /** Loads the model, so that the first answer need not wait for it. Never throws. */
   warm(model: string | null): Promise<void>
 }

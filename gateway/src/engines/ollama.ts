@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { Failure } from '../failure.ts'
 import type { Backend } from './backend.ts'
-import type { ChatEngine, ChatWish } from './engine.ts'
+import type { ChatEngine, ChatMessage, ChatPiece, ChatTool, ChatWish } from './engine.ts'
 import { brokenOff, refusal } from './forward.ts'
 import { parseJson } from './json.ts'
 import { lines } from './lines.ts'
@@ -10,7 +10,14 @@ import type { ModelPool } from './pool.ts'
 
 const piece = z.object({
   error: z.string().optional(),
-  message: z.object({ content: z.string().optional() }).optional(),
+  message: z
+    .object({
+      content: z.string().optional(),
+      tool_calls: z
+        .array(z.object({ function: z.object({ name: z.string(), arguments: z.record(z.string(), z.unknown()) }) }))
+        .optional(),
+    })
+    .optional(),
   done: z.boolean().optional(),
   prompt_eval_count: z.number().optional(),
   eval_count: z.number().optional(),
@@ -56,7 +63,7 @@ async function load(pool: ModelPool, model: string): Promise<void> {
     .catch(() => {})
 }
 
-async function* chat(pool: ModelPool, wish: ChatWish, signal: AbortSignal): AsyncGenerator<string> {
+async function* chat(pool: ModelPool, wish: ChatWish, signal: AbortSignal): AsyncGenerator<ChatPiece> {
   const model = pool.resolve(wish.model ?? '')
   if (model === undefined) throw new Failure('not_found', `model: there is no “${wish.model ?? ''}” here.`)
   const { tenant = '', caller = '' } = wish
@@ -68,10 +75,16 @@ async function* chat(pool: ModelPool, wish: ChatWish, signal: AbortSignal): Asyn
   }
 }
 
-async function* ask(backend: Backend, wish: ChatWish, signal: AbortSignal): AsyncGenerator<string> {
+async function* ask(backend: Backend, wish: ChatWish, signal: AbortSignal): AsyncGenerator<ChatPiece> {
   const { upstream, base } = backend
   const options = wish.output === undefined ? {} : { options: { num_predict: wish.output } }
-  const body = JSON.stringify({ model: wish.model, messages: wish.messages, stream: true, ...options })
+  const body = JSON.stringify({
+    model: wish.model,
+    messages: wish.messages.map(asOllama),
+    stream: true,
+    ...(wish.tools?.length && { tools: wish.tools.map(toolAsOllama) }),
+    ...options,
+  })
   const answer = await upstream
     .request({ method: 'POST', path: `${base}/api/chat`, headers: json, body, signal })
     .catch((error: unknown) => {
@@ -86,12 +99,37 @@ async function* ask(backend: Backend, wish: ChatWish, signal: AbortSignal): Asyn
   }
 }
 
-async function* contents(body: AsyncIterable<Uint8Array>, { onUsage }: ChatWish): AsyncGenerator<string> {
+/** Source: `api/types.go` of Ollama, `Message` and `Tool`. */
+function asOllama({ role, content, images, calls, tool }: ChatMessage): object {
+  return {
+    role,
+    content,
+    ...(images && { images }),
+    ...(calls && {
+      tool_calls: calls.map(({ name, arguments: text }) => ({
+        function: { name, arguments: parseJson(text) ?? {} },
+      })),
+    }),
+    ...(tool !== undefined && { tool_name: tool }),
+  }
+}
+
+function toolAsOllama({ name, description, parameters }: ChatTool): object {
+  return {
+    type: 'function',
+    function: { name, ...(description !== undefined && { description }), parameters: parameters ?? { type: 'object', properties: {} } },
+  }
+}
+
+async function* contents(body: AsyncIterable<Uint8Array>, { onUsage }: ChatWish): AsyncGenerator<ChatPiece> {
   for await (const line of lines(body)) {
     const read = piece.safeParse(parseJson(line))
     if (!read.success) throw new Failure('bad_upstream', 'Ollama sent something that is not its protocol.')
     if (read.data.error !== undefined) throw refusal(500, line)
-    if (read.data.message?.content) yield read.data.message.content
+    const { content, tool_calls: calls = [] } = read.data.message ?? {}
+    if (content) yield content
+    for (const call of calls)
+      yield { name: call.function.name, arguments: JSON.stringify(call.function.arguments) }
     if (read.data.done) {
       onUsage?.({ input: read.data.prompt_eval_count ?? 0, output: read.data.eval_count ?? 0 })
       return

@@ -1,7 +1,7 @@
 /** What each answer of a session costs: admitted before, settled and written down after. */
 import type { Admission, Usage } from '#admission/admission.ts'
 import { bytesPerToken } from '#api/inference.ts'
-import type { ChatWish } from '#engines/engine.ts'
+import type { ChatPiece, ChatWish } from '#engines/engine.ts'
 import { queuesAs, type Member } from '#identity/caller.ts'
 import { nextRequestId, write, type OpenRecord, type Recorder } from '#ledger/record.ts'
 import { asFailure } from '../failure.ts'
@@ -12,7 +12,7 @@ export interface Account {
    *
    * @param answer called with the wish as it was admitted
    */
-  charge(wish: ChatWish, answer: (admitted: ChatWish) => AsyncIterable<string>): AsyncGenerator<string>
+  charge(wish: ChatWish, answer: (admitted: ChatWish) => AsyncIterable<ChatPiece>): AsyncGenerator<ChatPiece>
 }
 
 export interface AccountDeps {
@@ -24,6 +24,8 @@ export interface AccountDeps {
 
 /** Above what a template adds to a message, in bytes. */
 const templateBytes = 32
+/** Above what models that see make of a picture, as if it were text. */
+const imageBytes = 8_192
 
 export function createAccount({ caller, address, admission, recorder }: AccountDeps): Account {
   return {
@@ -36,13 +38,14 @@ export function createAccount({ caller, address, admission, recorder }: AccountD
       let status = 200
       try {
         const bound = wish.messages.reduce(
-          (sum, { content }) => sum + Buffer.byteLength(content) + templateBytes,
-          templateBytes,
+          (sum, { content, images = [] }) =>
+            sum + Buffer.byteLength(content) + images.length * imageBytes + templateBytes,
+          templateBytes + Buffer.byteLength(JSON.stringify(wish.tools ?? '')),
         )
         const permit = await admission.admit(caller, {
           service: 'realtime',
           ...(wish.model !== null && { model: wish.model }),
-          tokens: { inputBound: bound, inputEstimate: Math.ceil(bound / bytesPerToken), output: undefined },
+          tokens: { inputBound: bound, inputEstimate: Math.ceil(bound / bytesPerToken), output: wish.output },
         })
         try {
           const admitted: ChatWish = {

@@ -1,63 +1,43 @@
-/** What the microphone sent since the last commit: bounded, gapless, one piece when it is needed. */
-import { inputSampleRate, type AudioFrame } from '#protocol/frame.ts'
+/** What the microphone sent, by its place since the session began: bounded, gapless, one piece when it is needed. */
 
 export interface InputAudio {
-  /** Milliseconds held. */
-  readonly milliseconds: number
-  /**
-   * Takes a frame, or says in one sentence why not; what was held stays. Said once: fifty frames come each
-   * second, and those that follow a lost one are dropped without a word until the next turn.
-   */
-  append(frame: AudioFrame): { readonly code: string; readonly message: string } | undefined
-  /** All samples, and begins anew. */
-  take(): Int16Array
-  clear(): void
+  /** Samples so far, forgotten ones too. */
+  readonly position: number
+  append(samples: Int16Array): void
+  /** What is kept between two places, in one piece. */
+  slice(from: number, to: number): Int16Array
+  /** Lets go of what lies before. */
+  forget(before: number): void
 }
 
-/** Longer than anyone speaks in one breath of a conversation; 120 s are 3.8 MB. */
-const maxSamples = 120 * inputSampleRate
-
 export function createInputAudio(): InputAudio {
-  let frames: Int16Array[] = []
-  let samples = 0
-  let faulty = false
-  const clear = (): void => {
-    frames = []
-    samples = 0
-    faulty = false
-  }
+  const pieces: { readonly at: number; readonly samples: Int16Array }[] = []
+  let position = 0
   return {
-    get milliseconds() {
-      return (samples * 1000) / inputSampleRate
+    get position() {
+      return position
     },
-    append(frame) {
-      if (faulty) return undefined
-      faulty = true
-      if (frame.offset !== samples)
-        return {
-          code: 'input_audio_gap',
-          message: `A frame begins at sample ${frame.offset}, but ${samples} samples came before it. Send input_audio_buffer.clear and begin again at 0.`,
-        }
-      if (samples + frame.samples.length > maxSamples)
-        return {
-          code: 'input_audio_buffer_full',
-          message: `A turn holds at most ${maxSamples / inputSampleRate} seconds. Commit it, or clear it.`,
-        }
-      faulty = false
-      frames.push(frame.samples)
-      samples += frame.samples.length
-      return undefined
+    append(samples) {
+      pieces.push({ at: position, samples })
+      position += samples.length
     },
-    take() {
-      const whole = new Int16Array(samples)
-      let at = 0
-      for (const frame of frames) {
-        whole.set(frame, at)
-        at += frame.length
+    slice(from, to) {
+      const start = Math.max(from, pieces[0]?.at ?? position)
+      const whole = new Int16Array(Math.max(0, Math.min(to, position) - start))
+      for (const { at, samples } of pieces) {
+        const first = Math.max(0, start - at)
+        const last = Math.min(samples.length, start + whole.length - at)
+        if (first < last) whole.set(samples.subarray(first, last), at + first - start)
       }
-      clear()
       return whole
     },
-    clear,
+    forget(before) {
+      let count = 0
+      for (const { at, samples } of pieces) {
+        if (at + samples.length > before) break
+        count += 1
+      }
+      pieces.splice(0, count)
+    },
   }
 }

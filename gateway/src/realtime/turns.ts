@@ -48,15 +48,16 @@ const pauseMs = 200
 /** Speech that goes on may be a little less likely than speech that begins, or every breath would end it. */
 const hysteresis = 0.15
 
-export function createTurns(first: TurnSettings): Turns {
+/** @param fromMs when it begins to listen, on the session's clock */
+export function createTurns(first: TurnSettings, fromMs = 0): Turns {
   let settings = first
-  let frames = 0
+  let frames = Math.round(fromMs / frameMs)
   /** Frames of speech in a row, or nearly: before a turn has begun. */
   let voiced = 0
   let silent = 0
   let state: 'idle' | 'speaking' | 'paused' = 'idle'
   /** No prefix reaches into the turn before. */
-  let earliest = 0
+  let earliest = fromMs
 
   const ms = (count: number): number => count * frameMs
   const idle = (speech: number): TurnEvent[] => {

@@ -1,0 +1,41 @@
+/** How much of an answer's sound was heard: what the client reports, or else the clock since it was sent. */
+import { createHeard, type Heard } from './heard.ts'
+
+export interface Playback extends Pick<Heard, 'until'> {
+  /** Sound that was sent. */
+  sent(ms: number): void
+  /** A text's sound was sent whole. */
+  spoke(text: string, ms: number): void
+  /** The client says how much has left its speaker. */
+  report(ms: number): void
+  /** Heard so far, and sent so far, ms. */
+  readonly heardMs: number
+  readonly sentMs: number
+}
+
+/** @param reports whether the client tells what it has played; others play at once what they get */
+export function createPlayback(reports: boolean, now: () => number = () => performance.now()): Playback {
+  const heard = createHeard()
+  let sentMs = 0
+  let reported = 0
+  /** When the clock would have been at zero, were there no pauses between sentences. */
+  let began = 0
+  return {
+    get heardMs() {
+      return reports ? Math.min(reported, sentMs) : Math.max(0, Math.min(now() - began, sentMs))
+    },
+    get sentMs() {
+      return sentMs
+    },
+    sent(ms) {
+      // What comes after all before it was heard is heard from now on.
+      if (now() - began > sentMs) began = now() - sentMs
+      sentMs += ms
+    },
+    spoke: (text, ms) => heard.speak(text, ms),
+    report(ms) {
+      reported = Math.max(reported, ms)
+    },
+    until: (ms) => heard.until(ms),
+  }
+}
