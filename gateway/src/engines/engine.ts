@@ -40,8 +40,8 @@ export interface ChatWish {
   /** Whose turn it is, where several wait. */
   readonly tenant?: string
   readonly caller?: string
-  /** Called once, when the engine said what it took. */
-  onUsage?(usage: { readonly input: number; readonly output: number }): void
+  /** Called once, when the engine said what it took; `cut`: the answer has as many tokens as it may. */
+  onUsage?(usage: { readonly input: number; readonly output: number; readonly cut: boolean }): void
 }
 
 export interface ChatEngine {

@@ -19,6 +19,7 @@ const piece = z.object({
     })
     .optional(),
   done: z.boolean().optional(),
+  done_reason: z.string().optional(),
   prompt_eval_count: z.number().optional(),
   eval_count: z.number().optional(),
 })
@@ -131,7 +132,11 @@ async function* contents(body: AsyncIterable<Uint8Array>, { onUsage }: ChatWish)
     for (const call of calls)
       yield { name: call.function.name, arguments: JSON.stringify(call.function.arguments) }
     if (read.data.done) {
-      onUsage?.({ input: read.data.prompt_eval_count ?? 0, output: read.data.eval_count ?? 0 })
+      onUsage?.({
+        input: read.data.prompt_eval_count ?? 0,
+        output: read.data.eval_count ?? 0,
+        cut: read.data.done_reason === 'length',
+      })
       return
     }
   }

@@ -55,6 +55,7 @@ export function createAccount({ caller, address, admission, recorder }: AccountD
             caller: queuesAs(caller),
             onUsage(told) {
               usage = told
+              wish.onUsage?.(told)
             },
           }
           for await (const piece of answer(admitted)) {

@@ -1,9 +1,10 @@
 /** One answer on its way to the client: words, sound and calls of functions, ended exactly once. */
-import type { ChatPiece, ToolCall } from '#engines/engine.ts'
+import type { ToolCall } from '#engines/engine.ts'
 import type { Item, MessageItem, Place, Response, ServerEventBody } from '#protocol/events.ts'
 import { outputSampleRate } from '#protocol/frame.ts'
 import { asFailure } from '../failure.ts'
-import type { Conversation } from './conversation.ts'
+import { itemBefore, type Conversation } from './conversation.ts'
+import type { Draft } from './draft.ts'
 import { newId } from './id.ts'
 import { createPlayback, type Playback } from './playback.ts'
 import { createSentences } from './sentences.ts'
@@ -11,19 +12,14 @@ import { createVoice, type Voice } from './voice.ts'
 
 /** What the answer reads on: from which piece, and words before it that nobody heard. */
 export interface Source {
-  readonly draft: {
-    read(from: number, signal: AbortSignal): AsyncGenerator<ChatPiece>
-    readonly usage: { readonly input: number; readonly output: number; readonly cut: boolean } | undefined
-    drop(): void
-  }
+  readonly draft: Draft
   readonly from: number
   readonly prefix: string
 }
 
 export interface AnswerDeps {
   /** Where its items go; undefined for one that is no part of the conversation. */
-  readonly conversation: Pick<Conversation, 'add' | 'replace'> | undefined
-  readonly conversationId: string | null
+  readonly conversation: Conversation | undefined
   readonly modality: 'audio' | 'text'
   readonly metadata: Response['metadata']
   /** BCP 47, of the answer. */
@@ -80,7 +76,6 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
   /** All that was written so far, and what of it was given to the voice, in order. */
   let text = ''
   const chunks: string[] = []
-  let spoken = 0
   /** The caption so far. */
   let caption = ''
   let open: { readonly text: string; ms: number } | undefined
@@ -91,7 +86,7 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
   const response = (end: End): Response => ({
     id,
     object: 'realtime.response',
-    conversation_id: deps.conversationId,
+    conversation_id: conversation?.id ?? null,
     ...end,
     output,
     output_modalities: [modality],
@@ -110,11 +105,15 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
         modality === 'audio' ? [{ type: 'output_audio', transcript: said }] : [{ type: 'output_text', text: said }],
     }
   }
+  const put = (made: Item): string | null => {
+    conversation?.put(made)
+    return conversation ? itemBefore(conversation, made.id) : null
+  }
   const begin = (): Place => {
     if (message) return message.place
     const place = { response_id: id, item_id: itemId, output_index: output.length, content_index: 0 }
     const first: MessageItem = { ...item('in_progress'), content: [] }
-    message = { place, before: conversation?.add(first) ?? null }
+    message = { place, before: put(first) }
     output.push(first)
     const { response_id, output_index } = place
     send({ type: 'response.output_item.added', response_id, output_index, item: first })
@@ -155,7 +154,6 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
           },
           end(said, samples) {
             playback.spoke(said, (samples * 1000) / outputSampleRate)
-            spoken += 1
             open = undefined
           },
         })
@@ -181,7 +179,7 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
     const place = { response_id: id, item_id: made.id, output_index: output.length }
     const first: Item = { ...made, status: 'in_progress', arguments: '' }
     const whole: Item = { ...made, status: 'completed', arguments: given }
-    const before = conversation?.add(whole) ?? null
+    const before = put(whole)
     output.push(whole)
     const { response_id, output_index } = place
     send({ type: 'response.output_item.added', response_id, output_index, item: first })
@@ -197,7 +195,7 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
     if (!message) return
     const { place, before } = message
     const last = item(whole ? 'completed' : 'incomplete')
-    conversation?.replace(last)
+    conversation?.put(last)
     output[place.output_index] = last
     if (modality === 'audio') {
       send({ type: 'response.output_audio.done', ...place })
@@ -258,7 +256,7 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
     }
     heardText = playback.until(ms)
     const said = item('incomplete')
-    conversation?.replace(said)
+    conversation?.put(said)
     return said
   }
   return {
@@ -281,15 +279,8 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
       if (!read) throw new Error('An answer that waits for its question has no rest.')
       const from = read.from + pieces
       if (!voice) return { draft: read.draft, from, prefix: '' }
-      return { draft: read.draft, from, prefix: text.slice(startOf(chunks, heardChunks(), text)) }
+      return { draft: read.draft, from, prefix: text.slice(startOf(chunks, playback.whole(playback.heardMs), text)) }
     },
-  }
-
-  /** How many of the chunks were heard to their end. */
-  function heardChunks(): number {
-    let count = 0
-    while (count < spoken && playback.endOf(count) <= playback.heardMs) count += 1
-    return count
   }
 }
 

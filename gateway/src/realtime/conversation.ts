@@ -1,42 +1,41 @@
-/** The conversation of a session: its items in order, and what a model is told of them. Pure. */
+/** The conversation of a session: its items in order, and what a model is told of them. */
 import type { ChatMessage } from '#engines/engine.ts'
 import type { Content, Item } from '#protocol/events.ts'
+import { newId } from './id.ts'
 
+/** Kept for a person, or for the time of a session alone. */
 export interface Conversation {
+  readonly id: string
+  /** In order. */
   readonly items: readonly Item[]
-  get(id: string): Item | undefined
-  /**
-   * Puts an item behind another; undefined: at the end, null: first. Returns the id of the one before it.
-   * The caller sees to it that the other is there.
-   */
-  add(item: Item, previousId?: string | null): string | null
-  /** Puts a newer state of an item in its place. */
-  replace(item: Item): void
+  /** Puts an item in the place of the one with its id, or after another: null for the first place, undefined for the last. */
+  put(item: Item, previousItemId?: string | null): void
+  /** Does nothing where there is no such item. */
   remove(id: string): void
-  before(id: string): string | null
 }
 
-export function createConversation(first: readonly Item[] = []): Conversation {
-  const items: Item[] = [...first]
+/** One that is forgotten with its session. */
+export function createConversation(): Conversation {
+  const items: Item[] = []
   const place = (id: string): number => items.findIndex((item) => item.id === id)
   return {
+    id: newId('conv'),
     items,
-    get: (id) => items.find((item) => item.id === id),
-    add(item, previousId) {
-      const at = previousId === undefined ? items.length : previousId === null ? 0 : place(previousId) + 1
-      items.splice(at, 0, item)
-      return items[at - 1]?.id ?? null
-    },
-    replace(item) {
+    put(item, previousItemId) {
       const at = place(item.id)
       if (at !== -1) items[at] = item
+      else if (previousItemId === undefined) items.push(item)
+      else items.splice(previousItemId === null ? 0 : place(previousItemId) + 1, 0, item)
     },
     remove(id) {
       const at = place(id)
       if (at !== -1) items.splice(at, 1)
     },
-    before: (id) => items[place(id) - 1]?.id ?? null,
   }
+}
+
+export function itemBefore({ items }: Conversation, id: string): string | null {
+  return items[items.findIndex((item) => item.id === id) - 1]?.id ?? null
 }
 
 /** For the model: instructions first, empty messages left out, pictures as it takes them. */

@@ -18,5 +18,6 @@ describe('what was heard of an answer', () => {
     expect(answer().until(1_000)).toBe('The moon is far.')
     expect(answer().until(2_000)).toBe('The moon is far. It takes three')
     expect(answer().until(500)).toBe('The moon')
+    expect([500, 1_000, 2_000, 3_000].map((ms) => answer().whole(ms))).toEqual([0, 1, 1, 2])
   })
 })

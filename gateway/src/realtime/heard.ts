@@ -5,6 +5,8 @@ export interface Heard {
   speak(text: string, ms: number): void
   /** All of it, in milliseconds. */
   readonly ms: number
+  /** How many chunks are heard to their end by then. */
+  whole(ms: number): number
   /**
    * The words that are heard by then: whole chunks, and of the one that is cut as many words as fit its share.
    * A time past the end is the end: clients count from when they began to play, and are a little late.
@@ -22,6 +24,7 @@ export function createHeard(): Heard {
     speak(text, ms) {
       chunks.push({ text, from: end(), to: end() + Math.max(0, ms) })
     },
+    whole: (ms) => chunks.filter(({ to }) => to <= ms).length,
     until(ms) {
       return chunks
         .filter(({ from }) => from < ms)

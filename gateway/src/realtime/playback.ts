@@ -1,7 +1,7 @@
 /** How much of an answer's sound was heard: what the client reports, or else the clock since it was sent. */
 import { createHeard, type Heard } from './heard.ts'
 
-export interface Playback extends Pick<Heard, 'until'> {
+export interface Playback extends Pick<Heard, 'until' | 'whole'> {
   /** Sound that was sent. */
   sent(ms: number): void
   /** A text's sound was sent whole. */
@@ -36,6 +36,7 @@ export function createPlayback(reports: boolean, now: () => number = () => perfo
     report(ms) {
       reported = Math.max(reported, ms)
     },
-    until: (ms) => heard.until(ms),
+    until: heard.until,
+    whole: heard.whole,
   }
 }

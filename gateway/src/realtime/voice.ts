@@ -1,7 +1,5 @@
 /** Says the pieces of an answer, one after another and none left out, while the next is already being made. */
 
-import { buffered, type Buffered } from './buffered.ts'
-
 export interface Voice {
   /** Adds what is said next. */
   say(text: string): void
@@ -10,7 +8,7 @@ export interface Voice {
 }
 
 export interface VoiceDeps {
-  /** Sound of a text, PCM16 mono at 24 kHz. */
+  /** Sound of a text, PCM16 mono at 24 kHz, made from now on and ahead of who reads it. */
   speak(text: string, signal: AbortSignal): AsyncIterable<Int16Array>
   /** The first sound of a text comes next. */
   begin(text: string): void
@@ -25,20 +23,20 @@ const ahead = 2
 
 export function createVoice(deps: VoiceDeps): Voice {
   const waiting: string[] = []
-  const made: { readonly text: string; readonly sound: Buffered<Int16Array> }[] = []
+  const made: { readonly text: string; readonly sound: AsyncIterable<Int16Array> }[] = []
   let saying: Promise<void> | undefined
   let failed: unknown
   const fill = (): void => {
     while (made.length < ahead) {
       const text = waiting.shift()
       if (text === undefined) return
-      made.push({ text, sound: buffered(deps.speak(text, deps.signal)) })
+      made.push({ text, sound: deps.speak(text, deps.signal) })
     }
   }
   const run = async (): Promise<void> => {
     for (let next = made[0]; next; next = made[0]) {
       let samples = 0
-      for await (const piece of next.sound.read(0, deps.signal)) {
+      for await (const piece of next.sound) {
         if (samples === 0) deps.begin(next.text)
         samples += piece.length
         await deps.sound(piece)
