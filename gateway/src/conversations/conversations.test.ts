@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { Item } from '#protocol/events.ts'
-import type { Change, Conversations } from './conversations.ts'
+import type { Conversations } from './conversations.ts'
+import type { Change } from './live.ts'
 import { answered, openScratch, said } from './open.fixture.ts'
 
 afterEach(() => vi.useRealTimers())
@@ -104,6 +105,28 @@ describe('a conversation', () => {
     const { items } = await conversations.read('ada', thread.id)
     expect(items).toHaveLength(501)
     expect(items.at(-1)).toMatchObject({ status: 'incomplete', content: [{ text: 'On and' }] })
+  })
+
+  it('keeps what its last session puts while it leaves, and settles what that never ended', async () => {
+    const { conversations } = await openScratch()
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const thread = await conversations.open('ada')
+    const [question, answer] = [said('hello'), answered('Hel', { status: 'in_progress' })]
+    thread.put(question)
+    thread.put(answer)
+    thread.leave()
+    thread.put({ ...answer, status: 'incomplete' })
+    thread.put(said('', { status: 'in_progress', content: [{ type: 'input_audio', transcript: null }] }))
+    await vi.advanceTimersByTimeAsync(5_000)
+    vi.useRealTimers()
+    const statuses = async () =>
+      (await conversations.read('ada', thread.id)).items.map(({ status }) => status)
+    await expect.poll(statuses).toEqual(['completed', 'incomplete', 'incomplete'])
+    expect((await conversations.open('ada', thread.id)).items).toMatchObject([
+      question,
+      { content: [{ text: 'Hel' }] },
+      {},
+    ])
   })
 
   it('is whole in a copy of its files taken after a flush, as after a crash, in files of their owner alone', async () => {
@@ -329,7 +352,7 @@ describe('a title', () => {
     ['that are few, whole', '  hi\n there ', 'hi there'],
     ['without a space, within sixty characters', 'x'.repeat(80), `${'x'.repeat(59)}…`],
     ['of sixty characters, whole', 'y'.repeat(60), 'y'.repeat(60)],
-    ['up to a word', `${'word '.repeat(20)}`, `${'word '.repeat(11)}word…`],
+    ['up to a word', 'word '.repeat(20), `${'word '.repeat(11)}word…`],
   ] as const)
     it(`is made of words ${what}`, async () => {
       const { conversations } = await openScratch()

@@ -19,8 +19,6 @@ import { createLive, type Live, type Thread } from './live.ts'
 import { findConversations } from './search.ts'
 import { createWriter } from './writer.ts'
 
-export type { Change, Settings, Thread } from './live.ts'
-
 /** An owner is a person's id, or `host` for the gateway's own machine. Somebody else's conversation is `not_found`. */
 export interface Conversations {
   /** One of the owner's, or a new one, which is there for others from its first item on. Throws a `Failure`. */
