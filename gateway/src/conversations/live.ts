@@ -2,7 +2,8 @@
 import type { Insertable } from 'kysely'
 import type { Item } from '#protocol/events.ts'
 import { Failure } from '../failure.ts'
-import type { ConversationTable, ItemTable } from './database.ts'
+import type { ItemTable } from './database.ts'
+import type { Row } from './stored.ts'
 import { titleOf, wordsOf } from './words.ts'
 
 /** What others did to a conversation that one has open. */
@@ -45,14 +46,14 @@ export interface Thread extends Settings {
 
 /** What is to be written of one conversation, in this order. */
 export interface Changes {
-  readonly conversation: Insertable<ConversationTable>
+  readonly conversation: Row
   /** Ids of items. */
   readonly removed: readonly string[]
   readonly items: readonly Insertable<ItemTable>[]
 }
 
 export interface Live {
-  readonly row: Omit<Insertable<ConversationTable>, 'number' | 'deleted_at'>
+  readonly row: Readonly<Row>
   readonly items: readonly Item[]
   /** Whether sessions have it open. */
   readonly held: boolean
@@ -71,7 +72,7 @@ export interface Live {
 }
 
 export interface LiveDeps {
-  readonly row: Live['row']
+  readonly row: Row
   /** As they are stored, in order; undefined for a new conversation. */
   readonly stored?: readonly { readonly item: Item; readonly position: number }[]
   /** There is something to take. */
@@ -154,7 +155,7 @@ export function createLive({ row: first, stored, changed, left, flush }: LiveDep
         return row.title
       },
       get model() {
-        return row.model ?? null
+        return row.model
       },
       get instructions() {
         return row.instructions
@@ -180,7 +181,7 @@ export function createLive({ row: first, stored, changed, left, flush }: LiveDep
         changed()
         tell({ kind: 'remove', id }, listeners)
       },
-      configure({ model = row.model ?? null, instructions = row.instructions }) {
+      configure({ model = row.model, instructions = row.instructions }) {
         if (model === row.model && instructions === row.instructions) return
         Object.assign(row, { model, instructions })
         tell({ kind: 'configured', model, instructions }, listeners)

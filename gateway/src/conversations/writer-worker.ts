@@ -10,11 +10,13 @@ const database = await openConversationDatabase(file)
 async function write({ changes, purgeBefore }: Batch): Promise<void> {
   await database.transaction().execute(async (transaction) => {
     for (const { conversation, removed, items } of changes) {
-      const { id: _, owner: __, created_at: ___, ...rest } = conversation
+      const { title, titled, updated_at, model, instructions } = conversation
       await transaction
         .insertInto('conversations')
         .values(conversation)
-        .onConflict((conflict) => conflict.column('id').doUpdateSet(rest))
+        .onConflict((conflict) =>
+          conflict.column('id').doUpdateSet({ title, titled, updated_at, model, instructions }),
+        )
         .execute()
       for (const id of removed)
         await transaction
