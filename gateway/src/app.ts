@@ -2,6 +2,7 @@
 import { Hono } from 'hono'
 import type { Registry } from 'prom-client'
 import { anthropicRoutes } from '#api/anthropic.ts'
+import { conversationRoutes } from '#api/conversations.ts'
 import { ollamaDialect } from '#api/envelope.ts'
 import { healthRoutes } from '#api/health.ts'
 import { mediaRoutes, type MediaDeps } from '#api/media.ts'
@@ -11,6 +12,7 @@ import { openApiRoute } from '#api/openapi.ts'
 import { overlayRoutes, type OverlayDeps } from '#api/overlay.ts'
 import { corsOf, register, type Route, type RouteDeps, type Visit } from '#api/route.ts'
 import { serviceRoutes, type Service } from '#api/services.ts'
+import type { Conversations } from '#conversations/conversations.ts'
 import type { AppEnv } from '#identity/app-env.ts'
 import { createEnrol, createPlain, type EnrolDeps } from '#listener/enrol.ts'
 import { createWeb } from '#listener/web.ts'
@@ -19,6 +21,7 @@ export interface AppDeps extends RouteDeps {
   readonly api: MediaDeps
   readonly services: readonly Service[]
   readonly overlay: Omit<OverlayDeps, 'metrics'>
+  readonly conversations: Conversations
   readonly metrics: Registry
   /** Whether records can be written. */
   ready(): boolean
@@ -35,6 +38,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     ...models,
     ...native,
     ...serviceRoutes(deps.services, deps.api),
+    ...conversationRoutes(deps.conversations),
     ...overlayRoutes({ ...deps.overlay, metrics: deps.metrics }),
   ]
   const app = new Hono<AppEnv>()
@@ -96,7 +100,7 @@ const preflight: Route = {
   quiet: true,
   handle: ({ c, outgoing }) =>
     c.body(null, 204, {
-      'access-control-allow-methods': 'GET, POST, OPTIONS',
+      'access-control-allow-methods': 'GET, POST, PATCH, DELETE, OPTIONS',
       'access-control-allow-headers': c.req.header('access-control-request-headers') ?? '',
       'access-control-max-age': '600',
       ...corsOf(outgoing),

@@ -32,6 +32,7 @@ import { keepInterface, type Keeper, type KeeperEvents } from '@sotto/provisioni
 import pino, { type Logger } from 'pino'
 import writeFileAtomic from 'write-file-atomic'
 import { openService } from '#api/services.ts'
+import { openConversations, type Conversations } from '#conversations/conversations.ts'
 import { createEngines, type EngineOptions } from '#engines/discovery.ts'
 import type { Engines } from '#engines/engine.ts'
 import { createImages } from '#engines/images.ts'
@@ -148,6 +149,8 @@ async function open(
   onClose(() => engines.close())
   const records = await openRecords(config, state, log)
   onClose(() => records.close())
+  const conversations = await openConversations({ file: state.conversations, log })
+  onClose(() => conversations.close())
   const wanted = overlay instanceof Problem ? ['127.0.0.1', '::1'] : Object.values(hubAddresses(network))
   const addresses = wanted.filter(isOurs)
   // What a request may want to follow needs the listener, and the listener the app that asks for it.
@@ -162,6 +165,7 @@ async function open(
     certs: state.certs,
     identity,
     records,
+    conversations,
     engines,
     network,
     log,
@@ -296,6 +300,7 @@ interface ServeDeps extends Surroundings {
   readonly certs: string
   readonly identity: Identity
   readonly records: Records
+  readonly conversations: Conversations
   readonly engines: Engines
   readonly network: Network
   readonly database: Database
@@ -309,6 +314,7 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
   const {
     addresses,
     certificates,
+    conversations,
     database,
     engines,
     exchange,
@@ -346,6 +352,7 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
           api: { engines, admission, recorder, limits, speech, images },
           services,
           overlay: { database, exchange, follow },
+          conversations,
           metrics: records.metrics,
           ready: records.healthy,
           enrol: enrolment,

@@ -49,9 +49,13 @@ describe('a backup', { timeout: 60_000 }, () => {
     ledger.exec(
       "PRAGMA journal_mode = WAL; CREATE TABLE audit (path); INSERT INTO audit VALUES ('/api/chat')",
     )
+    const conversations = new DatabaseSync(state.conversations)
+    conversations.exec(
+      "PRAGMA journal_mode = WAL; CREATE TABLE items (text); INSERT INTO items VALUES ('hello')",
+    )
     const summary = await backUp(state, at('backup.age'), passphrase)
     expect((await stat(at('backup.age'))).mode & 0o777).toBe(0o600)
-    expect(summary.members).toBe(9)
+    expect(summary.members).toBe(10)
     expect(await readdir(state.directory)).not.toContainEqual(expect.stringContaining('backup-'))
     const restored = await restore(at('new', 'state'), at('backup.age'), passphrase)
     expect((await stat(restored.directory)).mode & 0o777).toBe(0o700)
@@ -63,10 +67,12 @@ describe('a backup', { timeout: 60_000 }, () => {
     expect(await listDevices(other)).toEqual(await listDevices(database))
     expect(
       (await readdir(restored.directory)).filter((name) => !name.startsWith('sotto.db')).toSorted(),
-    ).toEqual(['certs', 'config.yaml', 'hub.key', 'ledger.db', 'sotto.json'])
+    ).toEqual(['certs', 'config.yaml', 'conversations.db', 'hub.key', 'ledger.db', 'sotto.json'])
     const written = new DatabaseSync(restored.ledger)
     expect(written.prepare('SELECT path FROM audit').all()).toEqual([{ path: '/api/chat' }])
-    for (const one of [ledger, written]) one.close()
+    const said = new DatabaseSync(restored.conversations)
+    expect(said.prepare('SELECT text FROM items').all()).toEqual([{ text: 'hello' }])
+    for (const one of [ledger, written, conversations, said]) one.close()
     await other.destroy()
     await database.destroy()
     unlock()

@@ -18,9 +18,10 @@ import { openState, statePaths, type State } from './state.ts'
 
 /** Members of a backup, of which certs may hold more; the rest of a state directory is of one run alone. */
 const ownFiles = ['sotto.json', 'hub.key']
-const databases = ['sotto.db', 'ledger.db']
+const databases = ['sotto.db', 'ledger.db', 'conversations.db']
 const configFile = 'config.yaml'
-const member = /^(?:sotto\.json|hub\.key|sotto\.db|ledger\.db|config\.yaml|certs\/(?:[\w.-]+\/)?[\w.-]+)$/
+const member =
+  /^(?:sotto\.json|hub\.key|(?:sotto|ledger|conversations)\.db|config\.yaml|certs\/(?:[\w.-]+\/)?[\w.-]+)$/
 /** No state of ours is near it; what is larger is no backup. */
 const largestBytes = 1_000_000_000
 
@@ -40,7 +41,7 @@ export async function backUp(state: State, file: string, passphrase: string): Pr
     if (existsSync(join(state.directory, configFile)))
       members.set(configFile, await readFile(join(state.directory, configFile)))
     for (const name of databases)
-      // One that never served has no ledger.
+      // One that never served has no ledger and no conversations.
       if (existsSync(join(state.directory, name)))
         members.set(name, await copyDatabase(join(state.directory, name), join(folder, name)))
     for (const name of await filesIn(state.certs))

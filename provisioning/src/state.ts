@@ -17,6 +17,8 @@ export interface State {
   readonly database: string
   /** What happened: audit, usage, what was spent. */
   readonly ledger: string
+  /** What people and the models said to each other. */
+  readonly conversations: string
   /** Certificates and their keys. */
   readonly certs: string
   /** The hub's private key, base64 as `wg` writes it. */
@@ -37,6 +39,7 @@ export function statePaths(directory: string = defaultStateDirectory()): State {
     directory: at,
     database: join(at, 'sotto.db'),
     ledger: join(at, 'ledger.db'),
+    conversations: join(at, 'conversations.db'),
     certs: join(at, 'certs'),
     hubKey: join(at, 'hub.key'),
     log: join(at, 'gateway.log'),

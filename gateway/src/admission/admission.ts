@@ -105,9 +105,7 @@ export function createAdmission(budgets: Budgets): Admission {
   return {
     mayUse,
     async admit(caller, { service, model, tokens }) {
-      const closed = caller.held.find(({ services }) => services !== null && !services.includes(service))
-      if (closed)
-        throw new Failure('forbidden', `The ${closed.label} may not use ${service}. Ask the admin for it.`)
+      requireService(caller, service)
       if (model !== undefined && !mayUse(caller, model)) throw noSuchModel(model)
       if (caller.held.length === 0) return { headers: none, output: tokens?.output, settle() {} }
       const terms = termsOf(caller)
@@ -146,6 +144,13 @@ export function createAdmission(budgets: Budgets): Admission {
       }
     },
   }
+}
+
+/** Throws a `Failure` for a caller whose key, device or tenant is held to other services. */
+export function requireService({ held }: Member, service: string): void {
+  const closed = held.find(({ services }) => services !== null && !services.includes(service))
+  if (closed)
+    throw new Failure('forbidden', `The ${closed.label} may not use ${service}. Ask the admin for it.`)
 }
 
 /** What holds a caller, as it is asked for. */

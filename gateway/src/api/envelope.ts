@@ -24,8 +24,13 @@ export interface Dialect {
   error(failure: Failure, status: ErrorStatus, requestId: string): object
 }
 
-/** Ollama's native API: a string. Our own paths speak like it. */
+/** Ollama's native API: a string. */
 export const ollamaDialect: Dialect = { error: ({ message }) => ({ error: message }) }
+
+/** Our own paths: an object with a code, as `Problem`s have it. */
+export const ownDialect: Dialect = {
+  error: ({ code, message }) => ({ error: { code, message, remedy: '' } }),
+}
 
 const openAiCodes: Partial<Record<FailureCode, string>> = {
   unauthorized: 'invalid_api_key',

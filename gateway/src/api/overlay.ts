@@ -13,7 +13,7 @@ import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import { z } from 'zod'
 import type { DeviceList } from '#protocol/devices.ts'
 import { readJson } from './body.ts'
-import type { Dialect } from './envelope.ts'
+import { ownDialect } from './envelope.ts'
 import { renderMetrics } from './metrics.ts'
 import type { Call, Route, Visit } from './route.ts'
 
@@ -144,9 +144,6 @@ export function overlayRoutes({ database, exchange, follow, metrics }: OverlayDe
     },
   ]
 }
-
-/** Our own paths: an object with a code, as `Problem`s have it. */
-const ownDialect: Dialect = { error: ({ code, message }) => ({ error: { code, message, remedy: '' } }) }
 
 type Refusal = Pick<Problem, 'code' | 'message' | 'remedy'>
 

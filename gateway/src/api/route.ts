@@ -32,7 +32,7 @@ export interface Call extends Visit {
 }
 
 interface Place {
-  readonly method: 'GET' | 'POST' | 'OPTIONS' | 'ALL'
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE' | 'OPTIONS' | 'ALL'
   /** As Hono reads it. */
   readonly path: string
   readonly dialect: Dialect

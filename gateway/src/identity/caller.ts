@@ -44,6 +44,11 @@ export function queuesAs({ key, deviceId }: Member): string {
   return key?.id ?? deviceId ?? 'host'
 }
 
+/** Whose conversations it has: its person's, or its key's; the gateway's own machine has its own. */
+export function ownerOf({ personId }: Member): string {
+  return personId ?? 'host'
+}
+
 /** The allowances of these subjects that hold anything. */
 export function heldBy(
   allowances: ReadonlyMap<string, Allowance>,

@@ -1,0 +1,411 @@
+import { cp, mkdtemp, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import type { Item } from '#protocol/events.ts'
+import type { Conversations } from './conversations.ts'
+import type { Change } from './live.ts'
+import { answered, openScratch, said } from './open.fixture.ts'
+
+afterEach(() => vi.useRealTimers())
+
+/** Written, and closed again. */
+async function talk(conversations: Conversations, owner: string, ...items: Item[]): Promise<string> {
+  const thread = await conversations.open(owner)
+  for (const item of items) thread.put(item)
+  await thread.flush()
+  thread.leave()
+  return thread.id
+}
+
+const texts = (items: readonly Item[]) =>
+  items.map(({ content }) => content.map((part) => ('text' in part ? part.text : '')).join())
+
+describe('a conversation', () => {
+  it('begun on one device is continued on another, live on both', async () => {
+    const { conversations } = await openScratch()
+    const phone = await conversations.open('ada')
+    const laptop = await conversations.open('ada', phone.id)
+    const [onPhone, onLaptop]: Change[][] = [[], []]
+    phone.onChange((change) => onPhone?.push(change))
+    const end = laptop.onChange((change) => onLaptop?.push(change))
+    const spoken = said('', {
+      status: 'in_progress',
+      content: [{ type: 'input_audio', transcript: null }],
+    })
+    phone.put(spoken)
+    phone.put({
+      ...spoken,
+      status: 'completed',
+      content: [{ type: 'input_audio', transcript: 'what is near' }],
+    })
+    laptop.put(answered('The sea.'))
+    laptop.configure({ model: 'large' })
+    phone.remove(spoken.id)
+    expect(onLaptop?.map(({ kind }) => kind)).toEqual(['put', 'put', 'renamed', 'remove'])
+    expect(onPhone).toMatchObject([
+      { kind: 'renamed', title: 'what is near' },
+      { kind: 'put', item: { content: [{ text: 'The sea.' }] }, previousItemId: spoken.id },
+      { kind: 'configured', model: 'large', instructions: '' },
+    ])
+    expect(phone.items).toEqual(laptop.items)
+    end()
+    phone.put(said('more'))
+    expect(onLaptop).toHaveLength(4)
+  })
+
+  it('is not there for others before its first item, and then by that item’s words', async () => {
+    const { conversations } = await openScratch()
+    const thread = await conversations.open('ada')
+    thread.configure({ model: 'tiny', instructions: 'Be brief.' })
+    await thread.flush()
+    expect((await conversations.list('ada')).conversations).toEqual([])
+    const words = 'Tell me about the lighthouses on the northern coast of Brittany, please'
+    thread.put(said(words))
+    thread.put(answered('There are many.'))
+    await thread.flush()
+    const [listed] = (await conversations.list('ada')).conversations
+    expect(listed).toMatchObject({
+      id: thread.id,
+      title: 'Tell me about the lighthouses on the northern coast of…',
+      model: 'tiny',
+    })
+    expect(await conversations.read('ada', thread.id)).toMatchObject({ instructions: 'Be brief.' })
+  })
+
+  it('keeps the order of its items, wherever they are put, over a restart', async () => {
+    const first = await openScratch()
+    const thread = await first.conversations.open('ada')
+    const [a, b, c] = [said('a'), said('b'), said('c')]
+    thread.put(b)
+    thread.put(a, null)
+    thread.put(c)
+    // More than the room between two doubles.
+    const between = Array.from({ length: 80 }, (_, at) => said(`between ${at}`))
+    for (const item of between) thread.put(item, a.id)
+    thread.remove(c.id)
+    expect(() => thread.put(said('x'), 'item_unknown')).toThrow('previous_item_id')
+    const expected = ['a', ...texts(between).toReversed(), 'b']
+    expect(texts(thread.items)).toEqual(expected)
+    await first.conversations.close()
+    const { conversations } = await openScratch(first.folder)
+    const again = await conversations.open('ada', thread.id)
+    expect(texts(again.items)).toEqual(expected)
+    again.put(said('last'))
+    expect(texts(again.items).at(-1)).toBe('last')
+  })
+
+  it('loses nothing when it is closed; what was in progress is incomplete then', async () => {
+    const first = await openScratch()
+    const thread = await first.conversations.open('ada')
+    for (let at = 0; at < 500; at += 1) thread.put(said(`line ${at}`))
+    thread.put(answered('On and', { status: 'in_progress' }))
+    await first.conversations.close()
+    const { conversations } = await openScratch(first.folder)
+    const { items } = await conversations.read('ada', thread.id)
+    expect(items).toHaveLength(501)
+    expect(items.at(-1)).toMatchObject({ status: 'incomplete', content: [{ text: 'On and' }] })
+  })
+
+  it('keeps what its last session puts while it leaves, and settles what that never ended', async () => {
+    const { conversations } = await openScratch()
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const thread = await conversations.open('ada')
+    const [question, answer] = [said('hello'), answered('Hel', { status: 'in_progress' })]
+    thread.put(question)
+    thread.put(answer)
+    thread.leave()
+    thread.put({ ...answer, status: 'incomplete' })
+    thread.put(said('', { status: 'in_progress', content: [{ type: 'input_audio', transcript: null }] }))
+    await vi.advanceTimersByTimeAsync(5_000)
+    vi.useRealTimers()
+    const statuses = async () =>
+      (await conversations.read('ada', thread.id)).items.map(({ status }) => status)
+    await expect.poll(statuses).toEqual(['completed', 'incomplete', 'incomplete'])
+    expect((await conversations.open('ada', thread.id)).items).toMatchObject([
+      question,
+      { content: [{ text: 'Hel' }] },
+      {},
+    ])
+  })
+
+  it('is whole in a copy of its files taken after a flush, as after a crash, in files of their owner alone', async () => {
+    const { conversations, folder, file } = await openScratch()
+    const thread = await conversations.open('ada')
+    thread.put(said('kept'))
+    thread.put(answered('not yet', { status: 'in_progress' }))
+    await thread.flush()
+    expect((await stat(file)).mode & 0o777).toBe(0o600)
+    const copy = await mkdtemp(join(tmpdir(), 'sotto-copy-'))
+    try {
+      await cp(folder, copy, { recursive: true })
+      const after = await openScratch(copy)
+      expect(texts((await after.conversations.read('ada', thread.id)).items)).toEqual(['kept'])
+      expect(await after.conversations.search('ada', 'kept')).toHaveLength(1)
+      await after.conversations.close()
+    } finally {
+      await rm(copy, { recursive: true })
+    }
+  })
+
+  // A full machine may be late once; a writer that waits too long is so each time.
+  it('has an item on disk within 250 ms', { retry: 2 }, async () => {
+    const { conversations } = await openScratch()
+    const thread = await conversations.open('ada')
+    thread.put(said('first'))
+    // The writer's own start is not what is measured.
+    await thread.flush()
+    thread.put(said('second'))
+    await new Promise((settle) => setTimeout(settle, 250))
+    expect(await conversations.search('ada', 'second')).toHaveLength(1)
+  })
+
+  it('goes on where it can’t be written, and is written when it can', async () => {
+    const { conversations, file, errors } = await openScratch()
+    const thread = await conversations.open('ada')
+    thread.put(said('first'))
+    await thread.flush()
+    const { DatabaseSync } = await import('node:sqlite')
+    const other = new DatabaseSync(file)
+    other.exec("CREATE TRIGGER full BEFORE INSERT ON items BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+    thread.put(said('second'))
+    await expect(thread.flush()).rejects.toThrow('disk is full')
+    expect(errors).toHaveLength(1)
+    other.exec('DROP TRIGGER full')
+    other.close()
+    thread.put(said('third'))
+    await thread.flush()
+    expect(await conversations.search('ada', 'second')).toHaveLength(1)
+    expect(await conversations.search('ada', 'third')).toHaveLength(1)
+  })
+})
+
+describe('the list', () => {
+  it('has the newest first, page by page, and only one’s own', async () => {
+    const { conversations } = await openScratch()
+    vi.useFakeTimers({ toFake: ['Date'], now: 1_000_000 })
+    const ids: string[] = []
+    for (let at = 0; at < 5; at += 1) {
+      // Two of them at the same time.
+      vi.setSystemTime(1_000_000 + Math.min(at, 3) * 1_000)
+      ids.push(await talk(conversations, 'ada', said(`number ${at}`)))
+    }
+    await talk(conversations, 'bob', said('not hers'))
+    vi.setSystemTime(2_000_000)
+    const first = await conversations.open('ada', ids[0])
+    first.put(said('again'))
+    await first.flush()
+    const seen: string[] = []
+    let before: string | undefined
+    do {
+      const page = await conversations.list('ada', { limit: 2, ...(before !== undefined && { before }) })
+      seen.push(...page.conversations.map(({ id }) => id))
+      before = page.next ?? undefined
+    } while (before !== undefined)
+    expect(seen).toEqual([ids[0], ...[ids[3] ?? '', ids[4] ?? ''].toSorted().toReversed(), ids[2], ids[1]])
+    await expect(conversations.list('ada', { before: 'yesterday' })).rejects.toMatchObject({
+      code: 'invalid',
+    })
+  })
+})
+
+describe('the search', () => {
+  it('finds words wherever they stand, without their accents, and the last one by its beginning', async () => {
+    const { conversations } = await openScratch()
+    const id = await talk(
+      conversations,
+      'ada',
+      said('Où est le café le plus proche ?'),
+      answered('At the harbour, beside the old lighthouse.'),
+      said('', { content: [{ type: 'input_audio', transcript: 'and what is open at midnight' }] }),
+    )
+    await talk(conversations, 'ada', said('A harbour of another kind'))
+    for (const words of ['cafe', 'CAFÉ harb', 'lighthouse midni', 'ou est'])
+      expect(
+        (await conversations.search('ada', words)).map((found) => found.id),
+        words,
+      ).toEqual([id])
+    expect((await conversations.search('ada', 'midnight'))[0]?.snippet).toEqual([
+      { text: 'and what is open at ', marked: false },
+      { text: 'midnight', marked: true },
+    ])
+    expect(await conversations.search('ada', 'harbour')).toHaveLength(2)
+    expect(await conversations.search('ada', 'harb lighthouse')).toEqual([])
+    expect(await conversations.search('bob', 'cafe')).toEqual([])
+  })
+
+  it('finds a title, follows what changes, and leaves pictures out', async () => {
+    const { conversations } = await openScratch()
+    const thread = await conversations.open('ada')
+    const item = said('the first wording')
+    thread.put(item)
+    // What a later protocol may bring.
+    thread.put(
+      said('', {
+        content: [{ type: 'input_image', image_url: 'data:image/png;base64,wording' }] as never,
+      }),
+    )
+    thread.put({ id: 'item_call', type: 'function_call', name: 'look', arguments: '{}' } as never)
+    await thread.flush()
+    expect(await conversations.search('ada', 'base64')).toEqual([])
+    expect(await conversations.search('ada', 'wording')).toHaveLength(1)
+    await conversations.rename('ada', thread.id, 'Holiday plans')
+    expect((await conversations.search('ada', 'holi'))[0]?.snippet).toEqual([
+      { text: 'Holiday', marked: true },
+      { text: ' plans', marked: false },
+    ])
+    thread.put({ ...item, content: [{ type: 'input_text', text: 'another one' }] })
+    await thread.flush()
+    expect(await conversations.search('ada', 'wording')).toEqual([])
+    expect(thread.title).toBe('Holiday plans')
+    thread.remove(item.id)
+    await thread.flush()
+    expect(await conversations.search('ada', 'another')).toEqual([])
+  })
+
+  it('takes any input', async () => {
+    const { conversations } = await openScratch()
+    await talk(conversations, 'ada', said("it's 5 o'clock NEAR the sea AND not OR"))
+    for (const words of [
+      '',
+      ' ',
+      '"(*',
+      '"',
+      '*',
+      "'",
+      'AND',
+      'NEAR(',
+      'text:sea',
+      '-sea',
+      '^',
+      'a\0b',
+      '\uD800',
+      '🙂',
+      '{x}',
+      'sea OR',
+      'x'.repeat(5_000),
+    ])
+      await expect(conversations.search('ada', words), words).resolves.toBeInstanceOf(Array)
+    for (const words of ['"sea', "o'clo", '(sea)*', 'and', 'near(', '5'])
+      expect(await conversations.search('ada', words), words).toHaveLength(1)
+  })
+
+  it('and the list stay fast among a thousand conversations', async () => {
+    const { conversations, file } = await openScratch()
+    const threads = await Promise.all(Array.from({ length: 1_000 }, () => conversations.open('ada')))
+    threads.forEach((thread, at) => {
+      for (const part of ['question', 'answer', 'afterthought']) thread.put(said(`${part} about topic${at}`))
+    })
+    await threads[0]?.flush()
+    const began = performance.now()
+    expect((await conversations.list('ada')).conversations).toHaveLength(50)
+    expect(await conversations.search('ada', 'topic77')).toHaveLength(11)
+    expect(await conversations.search('ada', 'afterthought about')).toHaveLength(50)
+    expect(performance.now() - began).toBeLessThan(1_000)
+    const { DatabaseSync } = await import('node:sqlite')
+    const database = new DatabaseSync(file, { readOnly: true })
+    const plan = database
+      .prepare(
+        `EXPLAIN QUERY PLAN SELECT * FROM conversations WHERE owner = ? AND deleted_at IS NULL
+          AND (updated_at, id) < (?, ?) ORDER BY updated_at DESC, id DESC LIMIT 50`,
+      )
+      .all('ada', 1, '')
+    database.close()
+    expect(plan.map(({ detail }) => detail)).toEqual([
+      expect.stringMatching(/^SEARCH conversations USING INDEX conversations_newest/),
+    ])
+  })
+})
+
+describe('a title', () => {
+  it('that a person gave stays, open or not, and is told to those who have it open', async () => {
+    const { conversations } = await openScratch()
+    const id = await talk(conversations, 'ada', said('hello'))
+    const thread = await conversations.open('ada', id)
+    const heard: Change[] = []
+    thread.onChange((change) => heard.push(change))
+    expect(await conversations.rename('ada', id, 'Mine')).toMatchObject({ id, title: 'Mine' })
+    expect(heard).toEqual([{ kind: 'renamed', title: 'Mine' }])
+    thread.put(said('more'), null)
+    await thread.flush()
+    expect((await conversations.list('ada')).conversations).toMatchObject([{ title: 'Mine' }])
+    await expect(conversations.rename('bob', id, 'His')).rejects.toMatchObject({ code: 'not_found' })
+  })
+
+  it('of a conversation that nobody has open is changed, and that is no news in the list', async () => {
+    const first = await openScratch()
+    vi.useFakeTimers({ toFake: ['Date'], now: 1_000_000 })
+    const older = await talk(first.conversations, 'ada', said('older'))
+    vi.setSystemTime(2_000_000)
+    const newer = await talk(first.conversations, 'ada', said('newer'))
+    await first.conversations.close()
+    const { conversations } = await openScratch(first.folder)
+    await conversations.rename('ada', older, 'Renamed')
+    expect((await conversations.list('ada')).conversations).toMatchObject([
+      { id: newer },
+      { id: older, title: 'Renamed' },
+    ])
+    expect((await conversations.open('ada', older)).title).toBe('Renamed')
+  })
+
+  for (const [what, words, title] of [
+    ['that are few, whole', '  hi\n there ', 'hi there'],
+    ['without a space, within sixty characters', 'x'.repeat(80), `${'x'.repeat(59)}…`],
+    ['of sixty characters, whole', 'y'.repeat(60), 'y'.repeat(60)],
+    ['up to a word', 'word '.repeat(20), `${'word '.repeat(11)}word…`],
+  ] as const)
+    it(`is made of words ${what}`, async () => {
+      const { conversations } = await openScratch()
+      const thread = await conversations.open('ada')
+      thread.put(said(words))
+      expect(thread.title).toBe(title)
+    })
+})
+
+describe('a deleted conversation', () => {
+  it('is gone from everywhere, those who have it open hear of it, and it can be restored', async () => {
+    const { conversations } = await openScratch()
+    const id = await talk(conversations, 'ada', said('secret plan'))
+    const thread = await conversations.open('ada', id)
+    const heard: Change[] = []
+    thread.onChange((change) => heard.push(change))
+    await expect(conversations.delete('bob', id)).rejects.toMatchObject({ code: 'not_found' })
+    await conversations.delete('ada', id)
+    expect(heard).toEqual([{ kind: 'deleted' }])
+    expect((await conversations.list('ada')).conversations).toEqual([])
+    expect(await conversations.search('ada', 'secret')).toEqual([])
+    for (const gone of [
+      conversations.open('ada', id),
+      conversations.read('ada', id),
+      conversations.rename('ada', id, 'x'),
+      conversations.delete('ada', id),
+      conversations.restore('bob', id),
+    ])
+      await expect(gone).rejects.toMatchObject({ code: 'not_found' })
+    thread.put(said('said meanwhile'))
+    expect(await conversations.restore('ada', id)).toMatchObject({ id, title: 'secret plan' })
+    await expect(conversations.restore('ada', id)).rejects.toMatchObject({ code: 'not_found' })
+    expect(texts((await conversations.read('ada', id)).items)).toEqual(['secret plan', 'said meanwhile'])
+  })
+
+  it('goes for good after thirty days, and its words with it', async () => {
+    const first = await openScratch()
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() })
+    const id = await talk(first.conversations, 'ada', said('secret plan'))
+    const kept = await talk(first.conversations, 'ada', said('kept plan'))
+    await first.conversations.delete('ada', id)
+    await first.conversations.close()
+    vi.setSystemTime(Date.now() + 31 * 86_400_000)
+    const { conversations, file } = await openScratch(first.folder)
+    await expect(conversations.restore('ada', id)).rejects.toMatchObject({ code: 'not_found' })
+    await conversations.close()
+    const { DatabaseSync } = await import('node:sqlite')
+    const database = new DatabaseSync(file)
+    expect(database.prepare('SELECT conversation_id FROM items').all()).toEqual([{ conversation_id: kept }])
+    for (const index of ['item_words', 'title_words'])
+      expect(() =>
+        database.exec(`INSERT INTO ${index} (${index}, rank) VALUES ('integrity-check', 1)`),
+      ).not.toThrow()
+    database.close()
+  })
+})

@@ -1,0 +1,95 @@
+/** The conversations' own file, beside the ledger's: its writer waits for nobody else's. */
+import { chmod } from 'node:fs/promises'
+import { connect, migrate } from '@sotto/provisioning/database.ts'
+import { Kysely, SqliteDialect } from 'kysely'
+import type { Generated } from 'kysely'
+import { createSearch } from './search.ts'
+
+export interface ConversationTable {
+  /** What the index of words refers to; it stays through a `VACUUM`, as an implicit row id would not. */
+  number: Generated<number>
+  id: string
+  /** Id of the person, or `host`. */
+  owner: string
+  title: string
+  /** 1 where a person named it, else its title is made of its first words. */
+  titled: number
+  /** Milliseconds since the epoch, as all times here. */
+  created_at: number
+  /** When something was said last; a new name or model is no news. */
+  updated_at: number
+  /** The model that was chosen; null for the first there is. */
+  model: string | null
+  instructions: string
+  deleted_at: Generated<number | null>
+}
+
+export interface ItemTable {
+  number: Generated<number>
+  conversation_id: string
+  id: string
+  /** Its order in the conversation; between two there is room for others. */
+  position: number
+  /** The item as the protocol has it. */
+  json: string
+  /** Its words, for the search. */
+  text: string
+}
+
+export interface ConversationTables {
+  conversations: ConversationTable
+  items: ItemTable
+}
+
+export type ConversationDatabase = Kysely<ConversationTables>
+
+export async function openConversationDatabase(file: string): Promise<ConversationDatabase> {
+  const database = new Kysely<ConversationTables>({
+    dialect: new SqliteDialect({ database: () => connect(file) }),
+  })
+  await migrate(database, file, { '0001-conversations': { up: createConversations } })
+  await chmod(file, 0o600)
+  return database
+}
+
+async function createConversations(database: Kysely<unknown>): Promise<void> {
+  const { schema } = database
+  await schema
+    .createTable('conversations')
+    .addColumn('number', 'integer', (column) => column.primaryKey())
+    .addColumn('id', 'text', (column) => column.notNull().unique())
+    .addColumn('owner', 'text', (column) => column.notNull())
+    .addColumn('title', 'text', (column) => column.notNull())
+    .addColumn('titled', 'integer', (column) => column.notNull())
+    .addColumn('created_at', 'integer', (column) => column.notNull())
+    .addColumn('updated_at', 'integer', (column) => column.notNull())
+    .addColumn('model', 'text')
+    .addColumn('instructions', 'text', (column) => column.notNull())
+    .addColumn('deleted_at', 'integer')
+    .execute()
+  await schema
+    .createIndex('conversations_newest')
+    .on('conversations')
+    .columns(['owner', 'updated_at', 'id'])
+    .execute()
+  await schema
+    .createIndex('conversations_deleted_at')
+    .on('conversations')
+    .column('deleted_at')
+    .where('deleted_at', 'is not', null)
+    .execute()
+  await schema
+    .createTable('items')
+    .addColumn('number', 'integer', (column) => column.primaryKey())
+    .addColumn('conversation_id', 'text', (column) =>
+      column.notNull().references('conversations.id').onDelete('cascade'),
+    )
+    .addColumn('id', 'text', (column) => column.notNull())
+    .addColumn('position', 'real', (column) => column.notNull())
+    .addColumn('json', 'text', (column) => column.notNull())
+    .addColumn('text', 'text', (column) => column.notNull())
+    .addUniqueConstraint('items_id', ['conversation_id', 'id'])
+    .execute()
+  await schema.createIndex('items_order').on('items').columns(['conversation_id', 'position']).execute()
+  await createSearch(database)
+}

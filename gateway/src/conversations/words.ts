@@ -1,0 +1,35 @@
+/** The words of an item, whatever its type: for the search, and for a title. */
+import { isRecord } from '#engines/json.ts'
+import type { Item } from '#protocol/events.ts'
+
+/** In characters, the ellipsis too. */
+const longestTitle = 60
+/** What is cut to that; a message may be a book. */
+const enoughForTitle = 20 * longestTitle
+
+/** What is written or said in it, a line for each part; no pictures, no sound. */
+export function wordsOf(item: object): string {
+  if (!('content' in item) || !Array.isArray(item.content)) return ''
+  return item.content
+    .map((part: unknown) => (isRecord(part) ? (part.text ?? part.transcript) : undefined))
+    .filter((words) => typeof words === 'string' && words !== '')
+    .join('\n')
+}
+
+/** The first words that the person said, cut at a word; empty where there are none yet. */
+export function titleOf(items: readonly Item[]): string {
+  for (const item of items) {
+    if (!('role' in item) || item.role !== 'user') continue
+    const words = wordsOf(item).trimStart().slice(0, enoughForTitle).replaceAll(/\s+/g, ' ').trimEnd()
+    if (words !== '') return shorten(words)
+  }
+  return ''
+}
+
+function shorten(words: string): string {
+  const letters = Array.from(new Intl.Segmenter().segment(words), ({ segment }) => segment)
+  if (letters.length <= longestTitle) return words
+  const room = letters.slice(0, longestTitle - 1).join('')
+  const cut = letters[longestTitle - 1] === ' ' ? -1 : room.lastIndexOf(' ')
+  return `${cut > 0 ? room.slice(0, cut) : room}…`
+}
