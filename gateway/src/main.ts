@@ -44,6 +44,7 @@ import { openRecords, type Records } from '#ledger/records.ts'
 import { listen, type Listener } from '#listener/listener.ts'
 import { ownNames, type OwnNames } from '#listener/origin.ts'
 import { createUpgrade } from '#realtime/socket.ts'
+import { loadVoiceActivity } from '#realtime/voice-activity.ts'
 import { createApp, createPlainApp } from './app.ts'
 import { defaultParallel, type GatewayConfig } from './config.ts'
 
@@ -333,6 +334,8 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
   const names = () => (known ??= ownNames([...addresses, overlayName, ...loopbackNames], port, file.origins))
   const speech = createSpeech(file.speech)
   const images = file.images && createImages(file.images)
+  const activity = await loadVoiceActivity()
+  deps.onClose(() => activity.close())
   const services = file.services.map(({ timeout, ...service }) =>
     openService({ ...service, timeoutMs: timeout }),
   )
@@ -359,7 +362,17 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
           web,
         }),
         plain: createPlainApp({ ...route, enrol: enrolment }),
-        upgrade: createUpgrade({ identity, admission, recorder, engines, names, log }),
+        upgrade: createUpgrade({
+          identity,
+          admission,
+          recorder,
+          engines,
+          speech,
+          activity,
+          conversations,
+          names,
+          log,
+        }),
         admits: (address) => identity.directory.identify(address) !== undefined,
       }),
     (made) => origin(addresses[0] ?? '', made.port),

@@ -1,7 +1,7 @@
 /** The demo in each dialect's shapes, while there is no engine. */
 import { randomUUID } from 'node:crypto'
 import { stream, streamSSE } from 'hono/streaming'
-import { demoModel } from '#engines/demo.ts'
+import { demoChat, demoModel } from '#engines/demo.ts'
 import type { Engines } from '#engines/engine.ts'
 import type { ModelRequest } from './body.ts'
 import { readMessages } from './messages.ts'
@@ -12,7 +12,7 @@ export function isDemo({ states }: Engines): boolean {
   return states.chat.kind === 'demo'
 }
 
-export function demoNative({ c, record }: Call, engines: Engines, chat: boolean, request: ModelRequest) {
+export function demoNative({ c, record }: Call, chat: boolean, request: ModelRequest) {
   record.service = 'chat'
   record.model = demoModel
   const messages = chat
@@ -27,7 +27,7 @@ export function demoNative({ c, record }: Call, engines: Engines, chat: boolean,
     done,
     ...(done && { done_reason: 'stop', total_duration: 0 }),
   })
-  const pieces = engines.chat.chat({ model: demoModel, messages }, c.req.raw.signal)
+  const pieces = demoChat.chat({ messages }, c.req.raw.signal)
   if (request.stream === false) return collect(pieces).then((text) => c.json(line(text, true)))
   c.header('Content-Type', 'application/x-ndjson')
   return stream(c, async (out) => {
@@ -36,12 +36,12 @@ export function demoNative({ c, record }: Call, engines: Engines, chat: boolean,
   })
 }
 
-export function demoOpenAi({ c, record }: Call, engines: Engines, request: ModelRequest) {
+export function demoOpenAi({ c, record }: Call, request: ModelRequest) {
   record.service = 'chat'
   record.model = demoModel
   const base = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: demoModel }
   const messages = readMessages(request.messages)
-  const pieces = engines.chat.chat({ model: demoModel, messages }, c.req.raw.signal)
+  const pieces = demoChat.chat({ messages }, c.req.raw.signal)
   if (request.stream !== true)
     return collect(pieces).then((content) =>
       c.json({

@@ -165,7 +165,7 @@ async function native(call: Call, deps: ApiDeps, path: '/api/chat' | '/api/gener
   const asked = path === '/api/chat' ? read.messages : read.prompt
   const nothing = asked === undefined || asked === '' || (Array.isArray(asked) && asked.length === 0)
   const request = withinLimits(read, deps.limits, nothing)
-  if (isDemo(deps.engines)) return demoNative(call, deps.engines, path === '/api/chat', request)
+  if (isDemo(deps.engines)) return demoNative(call, path === '/api/chat', request)
   return infer(call, deps, {
     service: 'chat',
     path,

@@ -36,7 +36,7 @@ export function openAiRoutes(deps: ApiDeps): Route[] {
       async handle(call) {
         const request = named(await readModelRequest(call.incoming))
         staysHere(request)
-        if (isDemo(engines)) return demoOpenAi(call, engines, request)
+        if (isDemo(engines)) return demoOpenAi(call, request)
         return complete(call, deps, '/v1/chat/completions', request)
       },
     },

@@ -19,7 +19,9 @@ async function talk(conversations: Conversations, owner: string, ...items: Item[
 }
 
 const texts = (items: readonly Item[]) =>
-  items.map(({ content }) => content.map((part) => ('text' in part ? part.text : '')).join())
+  items.map((item) =>
+    (item.type === 'message' ? item.content : []).map((part) => ('text' in part ? part.text : '')).join(),
+  )
 
 describe('a conversation', () => {
   it('begun on one device is continued on another, live on both', async () => {

@@ -169,7 +169,7 @@ export function createLive({ row: first, stored, changed, left, flush }: LiveDep
         const slot = slots[at]
         if (slot) mark(slot)
         tell({ kind: 'put', item, previousItemId: slots[at - 1]?.item.id ?? null }, listeners)
-        if (row.titled === 0 && item.role === 'user') entitle(titleOf(items()))
+        if (row.titled === 0 && item.type === 'message' && item.role === 'user') entitle(titleOf(items()))
       },
       remove(id) {
         const at = find(id)

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach } from 'vitest'
-import type { Item } from '#protocol/events.ts'
+import type { MessageItem } from '#protocol/events.ts'
 import { openConversations, type Conversations } from './conversations.ts'
 
 const closers: (() => Promise<unknown>)[] = []
@@ -38,10 +38,11 @@ export async function openScratch(folder?: string): Promise<Opened> {
 let count = 0
 
 /** What somebody wrote. */
-export function said(text: string, rest: Partial<Item> = {}): Item {
+export function said(text: string, rest: Partial<MessageItem> = {}): MessageItem {
   count += 1
   return {
     id: `item_${count}`,
+    object: 'realtime.item',
     type: 'message',
     role: 'user',
     status: 'completed',
@@ -51,6 +52,6 @@ export function said(text: string, rest: Partial<Item> = {}): Item {
 }
 
 /** What a model answered. */
-export function answered(text: string, rest: Partial<Item> = {}): Item {
+export function answered(text: string, rest: Partial<MessageItem> = {}): MessageItem {
   return said(text, { role: 'assistant', content: [{ type: 'output_text', text }], ...rest })
 }

@@ -7,14 +7,14 @@ describe('the demo', () => {
   it('says in its answer that it is one, repeats what was asked, and how to get a real one', async () => {
     const pieces: string[] = []
     const messages = [{ role: 'user', content: 'How far is the moon?' }] as const
-    for await (const piece of demoChat.chat({ model: null, messages }, never)) pieces.push(piece)
+    for await (const piece of demoChat.chat({ messages }, never)) pieces.push(piece)
     expect(pieces.length).toBeGreaterThan(5)
     expect(pieces.join('')).toMatch(/^\[Demo\].*How far is the moon\?.*ollama pull/)
   })
 
   it('ends when it is cancelled', async () => {
     const cancel = new AbortController()
-    const pieces = demoChat.chat({ model: null, messages: [] }, cancel.signal)[Symbol.asyncIterator]()
+    const pieces = demoChat.chat({ messages: [] }, cancel.signal)[Symbol.asyncIterator]()
     await pieces.next()
     cancel.abort()
     await expect(pieces.next()).rejects.toThrow(/abort/i)

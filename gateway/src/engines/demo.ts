@@ -1,16 +1,16 @@
 /** The engines of a gateway that found none: they say what they are in each of their answers. */
 import { inputSampleRate } from '#protocol/frame.ts'
 import { Failure } from '../failure.ts'
-import type { ChatEngine, Transcriber } from './engine.ts'
+import type { ChatEngine, ChatWish, Transcriber } from './engine.ts'
 
 /** Below this root mean square (of 32768) a recording holds no speech: a quiet room's noise is some 50. */
 const quietRms = 100
 
 export const demoModel = 'sotto-demo'
 
-export const demoChat: ChatEngine = {
+export const demoChat = {
   kind: 'demo',
-  async *chat({ messages }, signal) {
+  async *chat({ messages }: Pick<ChatWish, 'messages'>, signal: AbortSignal): AsyncGenerator<string> {
     const asked = messages.findLast(({ role }) => role === 'user')?.content ?? ''
     const answer =
       `[Demo] No Ollama model is connected to this gateway, so nothing thinks here. You said: “${asked.slice(0, 500)}”. ` +
@@ -21,7 +21,7 @@ export const demoChat: ChatEngine = {
     }
   },
   async warm() {},
-}
+} satisfies ChatEngine
 
 export const demoTranscriber: Transcriber = {
   kind: 'demo',

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { createBackend, isLocal } from './backend.ts'
-import type { ChatWish } from './engine.ts'
+import type { ChatPiece, ChatWish } from './engine.ts'
 import { createOllamaChat } from './ollama.ts'
 import { createModelPool } from './pool.ts'
 import { deadUrl, json, left, ndjson, serve, serveOllama, type Call } from './upstream.fixture.ts'
@@ -26,8 +26,8 @@ async function look(url: string) {
   return backend
 }
 
-async function all(pieces: AsyncIterable<string>): Promise<string[]> {
-  const read: string[] = []
+async function all(pieces: AsyncIterable<ChatPiece>): Promise<ChatPiece[]> {
+  const read: ChatPiece[] = []
   for await (const piece of pieces) read.push(piece)
   return read
 }

@@ -14,7 +14,11 @@ const piece = z.object({
     .object({
       content: z.string().optional(),
       tool_calls: z
-        .array(z.object({ function: z.object({ name: z.string(), arguments: z.record(z.string(), z.unknown()) }) }))
+        .array(
+          z.object({
+            function: z.object({ name: z.string(), arguments: z.record(z.string(), z.unknown()) }),
+          }),
+        )
         .optional(),
     })
     .optional(),
@@ -118,7 +122,11 @@ function asOllama({ role, content, images, calls, tool }: ChatMessage): object {
 function toolAsOllama({ name, description, parameters }: ChatTool): object {
   return {
     type: 'function',
-    function: { name, ...(description !== undefined && { description }), parameters: parameters ?? { type: 'object', properties: {} } },
+    function: {
+      name,
+      ...(description !== undefined && { description }),
+      parameters: parameters ?? { type: 'object', properties: {} },
+    },
   }
 }
 

@@ -3,11 +3,14 @@
  * development: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/
  */
 import { Counter, Histogram, Registry } from 'prom-client'
+import type { Timings } from '#protocol/events.ts'
 import type { AuditRow } from './ledger.ts'
 
 export interface Metrics {
   readonly registry: Registry
   observe(row: AuditRow): void
+  /** Where the time of a turn of speech went. */
+  talked(timings: Timings): void
 }
 
 /** As the conventions advise. */
@@ -60,6 +63,12 @@ export function createMetrics(): Metrics {
     ...names,
     'gen_ai_token_type',
   ])
+  const talk = histogram(
+    'sotto_talk_seconds',
+    'From the end of speech to each stage of its answer',
+    seconds,
+    ['stage'],
+  )
   const series = new Map<string, Series>()
   const of = (row: AuditRow): Series => {
     const { service, model, status, refusal } = row
@@ -82,6 +91,10 @@ export function createMetrics(): Metrics {
   }
   return {
     registry,
+    talked(timings) {
+      for (const [stage, ms] of Object.entries(timings))
+        if (ms !== null) talk.labels(stage).observe(ms / 1000)
+    },
     observe(row) {
       const one = of(row)
       one.requests.inc()

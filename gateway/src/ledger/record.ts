@@ -10,7 +10,7 @@ import type { Metrics } from './metrics.ts'
 
 export interface Recorder {
   readonly ledger: Pick<Ledger, 'record' | 'keepPrompt'>
-  readonly metrics: Pick<Metrics, 'observe'>
+  readonly metrics: Pick<Metrics, 'observe' | 'talked'>
   /** Called with what is open, so that it can be ended when its caller is no more. Returns what forgets it. */
   opened(open: Open): () => void
 }

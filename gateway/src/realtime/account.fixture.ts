@@ -13,7 +13,7 @@ export const nobodySpecial: Pick<SessionDeps, 'caller' | 'address' | 'admission'
   admission: { admit: async () => ({ headers: {}, output: undefined, settle() {} }), mayUse: () => true },
   recorder: {
     ledger: { record() {}, keepPrompt() {} },
-    metrics: { observe() {} },
+    metrics: { observe() {}, talked() {} },
     opened: () => () => {},
   },
 }

@@ -38,6 +38,10 @@ export interface AnswerDeps {
 
 export interface Answer {
   readonly id: string
+  /** Whether all of it is out. */
+  readonly over: boolean
+  /** What of it has begun to be said. */
+  readonly caption: string
   /** The message's item, when it was begun. */
   readonly itemId: string | undefined
   readonly playback: Playback
@@ -47,15 +51,21 @@ export interface Answer {
   hush(): number | undefined
   /** The item as it was heard until then. */
   cut(ms: number): Item | undefined
-  /** What is left of it to be said. */
-  rest(): Source
+  /** What is left of it to be said; undefined where its question is not known yet. */
+  rest(): Source | undefined
 }
 
 type End = Pick<Response, 'status' | 'status_details'>
 
 const completed: End = { status: 'completed', status_details: null }
-const tooLong: End = { status: 'incomplete', status_details: { type: 'incomplete', reason: 'max_output_tokens' } }
-export const empty: End = { status: 'incomplete', status_details: { type: 'incomplete', reason: 'empty_input' } }
+const tooLong: End = {
+  status: 'incomplete',
+  status_details: { type: 'incomplete', reason: 'max_output_tokens' },
+}
+export const empty: End = {
+  status: 'incomplete',
+  status_details: { type: 'incomplete', reason: 'empty_input' },
+}
 
 /** Sound that the client has and has not played, ms: more would be for nothing when it is interrupted. */
 const mostAheadMs = 30_000
@@ -102,7 +112,9 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
       role: 'assistant',
       status,
       content:
-        modality === 'audio' ? [{ type: 'output_audio', transcript: said }] : [{ type: 'output_text', text: said }],
+        modality === 'audio'
+          ? [{ type: 'output_audio', transcript: said }]
+          : [{ type: 'output_text', text: said }],
     }
   }
   const put = (made: Item): string | null => {
@@ -261,6 +273,12 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
   }
   return {
     id,
+    get over() {
+      return over
+    },
+    get caption() {
+      return caption
+    },
     get itemId() {
       return message && itemId
     },
@@ -276,10 +294,14 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
     },
     cut,
     rest() {
-      if (!read) throw new Error('An answer that waits for its question has no rest.')
+      if (!read) return undefined
       const from = read.from + pieces
       if (!voice) return { draft: read.draft, from, prefix: '' }
-      return { draft: read.draft, from, prefix: text.slice(startOf(chunks, playback.whole(playback.heardMs), text)) }
+      return {
+        draft: read.draft,
+        from,
+        prefix: text.slice(startOf(chunks, playback.whole(playback.heardMs), text)),
+      }
     },
   }
 }

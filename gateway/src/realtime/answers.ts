@@ -181,7 +181,8 @@ export function createAnswers(deps: AnswersDeps): Answers {
     return speech.say(
       {
         text: speakable(text),
-        voice: voice === 'default' || (speech.kind !== 'openai' && foreignVoices.has(voice)) ? undefined : voice,
+        voice:
+          voice === 'default' || (speech.kind !== 'openai' && foreignVoices.has(voice)) ? undefined : voice,
         speed,
         tenant: caller.tenant.id,
         caller: queuesAs(caller),
@@ -351,5 +352,8 @@ function toolsOf({ tools, tool_choice }: Settings): ChatTool[] {
 
 /** Marks that are for the eye. */
 function speakable(text: string): string {
-  return text.replaceAll(/[*_`#>|]+/g, ' ').replaceAll(/\s+/g, ' ').trim()
+  return text
+    .replaceAll(/[*_`#>|]+/g, ' ')
+    .replaceAll(/\s+/g, ' ')
+    .trim()
 }

@@ -40,7 +40,9 @@ export function itemBefore({ items }: Conversation, id: string): string | null {
 
 /** For the model: instructions first, empty messages left out, pictures as it takes them. */
 export function messagesOf(items: readonly Item[], instructions: string): ChatMessage[] {
-  const names = new Map(items.flatMap((item) => (item.type === 'function_call' ? [[item.call_id, item.name]] : [])))
+  const names = new Map(
+    items.flatMap((item) => (item.type === 'function_call' ? [[item.call_id, item.name]] : [])),
+  )
   const said = items.flatMap((item): ChatMessage[] => {
     if (item.type === 'function_call')
       return [{ role: 'assistant', content: '', calls: [{ name: item.name, arguments: item.arguments }] }]

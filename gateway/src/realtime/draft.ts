@@ -44,7 +44,7 @@ export function createDraft(
       const woken = (): void => wake()
       signal.addEventListener('abort', woken)
       try {
-        for (let at = from; ; ) {
+        for (let at = from; ;) {
           signal.throwIfAborted()
           const piece = pieces[at]
           if (piece !== undefined) {

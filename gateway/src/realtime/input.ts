@@ -4,7 +4,7 @@ import type { Engines } from '#engines/engine.ts'
 import { queuesAs, type Member } from '#identity/caller.ts'
 import type { Item, ServerEventBody } from '#protocol/events.ts'
 import { inputSampleRate, type AudioFrame } from '#protocol/frame.ts'
-import { asFailure, Failure } from '../failure.ts'
+import { asFailure } from '../failure.ts'
 import { itemBefore, type Conversation } from './conversation.ts'
 import { isEcho } from './echo.ts'
 import { soundsWhole } from './end-of-turn.ts'
@@ -36,15 +36,21 @@ export interface InputDeps {
   readonly signal: AbortSignal
 }
 
+/** What can't be taken: OpenAI's code, or one of ours, and what to do. */
+export interface Fault {
+  readonly code: string
+  readonly message: string
+}
+
 export interface Input {
   /** PCM16 mono at 16 kHz that follows what came before. */
-  hear(samples: Int16Array): void
-  /** A frame of ours. Throws a `Failure` for one that does not follow, and goes on from there. */
-  frame(frame: AudioFrame): void
+  hear(samples: Int16Array): Fault | undefined
+  /** A frame of ours. Where some are missing before it, says so, and goes on from there. */
+  frame(frame: AudioFrame): Fault | undefined
   /** Takes up the settings of the session, and whether an answer is heard. */
   configure(): void
-  /** Whether there is enough to commit, and room for it. Throws a `Failure` `invalid`. */
-  checkCommit(): void
+  /** Makes ready for a commit, or says why there can be none: OpenAI's code, and what to do. */
+  commit(): Fault | undefined
   announceStart(): void
   announceStop(): void
   take(): void
@@ -213,61 +219,72 @@ export function createInput(deps: InputDeps): Input {
   const wordsOf = async (one: Transcript, to: number): Promise<string> =>
     (await microphone.spokeSince(one.from)) ? one.finish(to) : ''
 
+  const hear = (samples: Int16Array): Fault | undefined => {
+    const byHand = !deps.settings().audio.input.turn_detection
+    if (byHand && audio.position + samples.length - from > longestSamples) {
+      // So that what follows is still in its place.
+      lost += samples.length
+      if (full) return undefined
+      full = true
+      return {
+        code: 'input_audio_buffer_full',
+        message: `A turn holds at most ${longestSamples / inputSampleRate} seconds. Commit it, or clear it.`,
+      }
+    }
+    microphone.hear(samples)
+    const { input } = deps.state()
+    if (turn && input !== 'idle') {
+      if (input === 'speech' && audio.position - lookedAt >= partialEverySamples) {
+        lookedAt = audio.position
+        turn.partial(audio.position)
+      }
+      if (audio.position - turn.from > longestSamples) end()
+    } else if (!byHand && !turn && waiting === 0) {
+      audio.forget(audio.position - keptSamples)
+      from = audio.position
+    }
+    return undefined
+  }
+
   return {
-    hear(samples) {
-      const byHand = !deps.settings().audio.input.turn_detection
-      if (byHand && audio.position + samples.length - from > longestSamples) {
-        if (full) return
-        full = true
-        throw new Failure(
-          'invalid',
-          `A turn holds at most ${longestSamples / inputSampleRate} seconds. Commit it, or clear it.`,
-        )
-      }
-      microphone.hear(samples)
-      if (turn && deps.state().input !== 'idle') {
-        if (deps.state().input === 'speech' && audio.position - lookedAt >= partialEverySamples) {
-          lookedAt = audio.position
-          turn.partial(audio.position)
-        }
-        if (audio.position - turn.from > longestSamples) end()
-      } else if (!byHand && !turn && waiting === 0) {
-        audio.forget(audio.position - keptSamples)
-        from = audio.position
-      }
-    },
+    hear,
     frame({ stream, offset, samples }) {
-      if (stream !== 0) throw new Failure('invalid', 'The microphone is stream 0.')
+      if (stream !== 0) return { code: 'invalid_audio', message: 'The microphone is stream 0.' }
       const expected = audio.position + lost
       // Sent again after a reconnect, and here already.
-      if (offset < expected && offset + samples.length <= expected) return
-      const skip = Math.max(0, expected - offset)
+      if (offset + samples.length <= expected) return undefined
       const gap = Math.max(0, offset - expected)
       lost += gap
-      this.hear(skip > 0 ? samples.subarray(skip) : samples)
-      if (gap > 0)
-        throw new Failure(
-          'invalid',
-          `A frame begins at sample ${offset}, but ${expected} came before it: ${gap} are missing.`,
-        )
+      const fault = hear(samples.subarray(Math.max(0, expected - offset)))
+      return gap > 0
+        ? {
+            code: 'input_audio_gap',
+            message: `A frame begins at sample ${offset}, but ${expected} came before it: ${gap} are missing.`,
+          }
+        : fault
     },
     configure() {
       const { turn_detection: detect } = deps.settings().audio.input
       microphone.configure(detect && turnSettings(detect, deps.state().playback !== 'silent'))
     },
-    checkCommit() {
+    commit() {
       const start = turn?.from ?? from
       if (((audio.position - start) * 1000) / inputSampleRate < leastMs)
-        throw new Failure('invalid', `A turn of speech has at least ${leastMs} ms of sound.`)
+        return {
+          code: 'input_audio_buffer_commit_empty',
+          message: `A turn of speech has at least ${leastMs} ms of sound.`,
+        }
       if (waiting >= mostWaiting)
-        throw new Failure(
-          'busy',
-          'Earlier recordings still wait for their words, so this one was dropped. Wait, then say it again.',
-        )
+        return {
+          code: 'transcription_busy',
+          message:
+            'Earlier recordings still wait for their words, so this one was dropped. Wait, then say it again.',
+        }
       stoppedAt = audio.position
       microphone.reset()
       timings.begin()
       timings.mark('turn')
+      return undefined
     },
     announceStart() {
       itemId = newId('item')

@@ -3,8 +3,8 @@
  * for a while: what is sent meanwhile, or was on its way, is kept for it.
  */
 import type { WebSocket } from 'ws'
-import type { LinkEvent, Place, ServerEventBody } from '#protocol/events.ts'
-import { encodeFrame } from '#protocol/frame.ts'
+import type { LinkEvent, ServerEventBody } from '#protocol/events.ts'
+import { encodeFrame, type AudioFrame } from '#protocol/frame.ts'
 import { createOutbox } from '#protocol/outbox.ts'
 import { newId } from './id.ts'
 
@@ -14,9 +14,11 @@ export interface Link {
   readonly dialect: Dialect
   /** Whether somebody is at the other end. */
   readonly live: boolean
+  /** Whether this is the connection that it uses. */
+  serves(socket: WebSocket): boolean
   send(event: ServerEventBody): void
-  /** PCM16 mono at 24 kHz. */
-  sound(stream: Stream, samples: Int16Array): void
+  /** Sound of an answer, for a client of ours. */
+  frame(frame: AudioFrame): void
   /** Another connection of the same client, which has had so many messages. False where some are gone. */
   attach(socket: WebSocket, received: number): boolean
   detach(): void
@@ -26,15 +28,6 @@ export interface Link {
   /** Once a second: says that we are here, and what came. */
   beat(): void
   close(code: number, reason: string): void
-}
-
-/** Where a sound belongs, and how much of it went before. */
-export interface Stream {
-  readonly place: Place
-  readonly number: number
-  offset: number
-  /** For clients that want another format than PCM. */
-  encode(samples: Int16Array): Buffer
 }
 
 /** A reader that stopped: past it the session ends rather than the gateway's memory. */
@@ -64,28 +57,18 @@ export function createLink(first: WebSocket, dialect: Dialect, overflow: () => v
     get live() {
       return socket !== undefined
     },
+    serves: (one) => one === socket,
     send(event) {
       if (dialect === 'openai' && event.type.startsWith('x.')) return
       say(JSON.stringify({ event_id: newId('event'), ...event }))
     },
-    sound(stream, samples) {
-      if (dialect === 'ours')
-        say(encodeFrame({ stream: stream.number, offset: stream.offset, samples }))
-      else
-        say(
-          JSON.stringify({
-            event_id: newId('event'),
-            type: 'response.output_audio.delta',
-            ...stream.place,
-            delta: stream.encode(samples).toString('base64'),
-          }),
-        )
-      stream.offset += samples.length
-    },
+    frame: (frame) => say(encodeFrame(frame)),
     attach(next, had) {
       const missed = outbox.after(had)
       if (!missed) return false
+      const before = socket
       socket = next
+      before?.terminate()
       outbox.acknowledge(had)
       tell({ type: 'x.resumed', received })
       for (const message of missed) write(message)

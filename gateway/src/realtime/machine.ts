@@ -141,7 +141,8 @@ function move(state: State, event: Event): Step {
       if (state.input === 'idle') return to(state)
       return state.wary && state.playback !== 'silent' ? to(state, { lasting: true }) : meant(state)
     case 'word':
-      return meant(state)
+      // Whisper hears words in a cough, too.
+      return state.lasting ? meant(state) : to(state)
     case 'paused':
       return state.input === 'speech' ? to(state, { input: 'pause' }, 'speculate') : to(state)
     case 'resumed':

@@ -55,7 +55,7 @@ export function createMicrophone(
     },
     hear(samples) {
       audio.append(samples)
-      for (let at = 0; at < samples.length; ) {
+      for (let at = 0; at < samples.length;) {
         const count = Math.min(frameSamples - filled, samples.length - at)
         for (let offset = 0; offset < count; offset += 1)
           frame[filled + offset] = (samples[at + offset] ?? 0) / 32_768

@@ -6,7 +6,13 @@ export function newItem(given: NewItem): Item {
   const made = { id: given.id ?? newId('item'), object: 'realtime.item', status: 'completed' } as const
   switch (given.type) {
     case 'function_call':
-      return { ...made, type: given.type, name: given.name, arguments: given.arguments, call_id: given.call_id ?? newId('call') }
+      return {
+        ...made,
+        type: given.type,
+        name: given.name,
+        arguments: given.arguments,
+        call_id: given.call_id ?? newId('call'),
+      }
     case 'function_call_output':
       return { ...made, type: given.type, call_id: given.call_id, output: given.output }
     case 'message':

@@ -1,66 +1,24 @@
-import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
-import { WebSocket, WebSocketServer } from 'ws'
-import type { ChatEngine, Engines, Transcriber } from '#engines/engine.ts'
-import type { ClientEvent, EngineStates, ServerEvent } from '#protocol/events.ts'
-import { createModelPool } from '#engines/pool.ts'
+import type { ChatWish } from '#engines/engine.ts'
+import type { ClientEventInput } from '#protocol/events.ts'
 import { encodeFrame } from '#protocol/frame.ts'
 import { Failure } from '../failure.ts'
-import { nobodySpecial } from './account.fixture.ts'
-import { openSession } from './session.ts'
+import { connectTalk, serveTalk, silence, speech, states, type Script } from './talk.fixture.ts'
 
-const states: EngineStates = {
-  chat: { kind: 'ollama', ready: true, models: ['tiny', 'large'] },
-  transcription: { kind: 'whisper.cpp', ready: true, models: [] },
-}
-const log = { info() {}, error() {} }
 const closers: (() => unknown)[] = []
-
-afterEach(() => {
-  for (const close of closers.splice(0)) close()
+afterEach(async () => {
+  for (const close of closers.splice(0).toReversed()) await close()
 })
 
-interface Heard {
-  readonly chats: { model: string | null; messages: readonly { role: string; content: string }[] }[]
-  readonly recordings: Int16Array[]
-  aborted: boolean
-}
-
-/** Engines that answer as told, and what they were asked. */
-function engines(transcript: string, answer: (heard: Heard, signal: AbortSignal) => AsyncIterable<string>) {
-  const heard: Heard = { chats: [], recordings: [], aborted: false }
-  const chat: ChatEngine = {
-    kind: 'ollama',
-    async *chat(wish, signal) {
-      heard.chats.push(wish)
-      signal.addEventListener('abort', () => (heard.aborted = true))
-      yield* answer(heard, signal)
-    },
-    async warm() {},
-  }
-  const transcriber: Transcriber = {
-    kind: 'whisper.cpp',
-    async transcribe(samples) {
-      heard.recordings.push(samples)
-      if (transcript === 'broken') throw new Failure('unavailable', 'Whisper does not answer.')
-      return transcript
-    },
-    transcribeFile: async () => ({ contentType: 'text/plain', text: transcript }),
-  }
-  const listeners = new Set<(states: EngineStates) => void>()
-  const all: Engines = {
-    chat,
-    transcriber,
-    states,
-    pool: createModelPool([]),
-    onChange(listener) {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
-    },
-    close: async () => {},
-  }
-  return { heard, all, listeners }
+/** A client of ours, for text, that says itself when a turn is over. */
+async function open(script: Script = {}, query = '') {
+  const talk = await serveTalk(script)
+  const client = await connectTalk(talk, { query })
+  closers.push(talk.close, () => client.socket.terminate())
+  await client.until('x.engines')
+  await client.byHand()
+  await client.asText()
+  return { talk, ...client }
 }
 
 async function* hello() {
@@ -69,77 +27,46 @@ async function* hello() {
 }
 
 /** Goes on until it is told to stop. */
-async function* endless(_heard: Heard, signal: AbortSignal) {
+async function* endless(_wish: ChatWish, signal: AbortSignal) {
   yield 'On and on'
   await new Promise((_settle, fail) => signal.addEventListener('abort', () => fail(signal.reason as Error)))
 }
 
-/** A client of a session on a real socket. */
-async function connect(all: Engines) {
-  const server = new WebSocketServer({ host: '127.0.0.1', port: 0 })
-  server.on('connection', (socket) => openSession({ ...nobodySpecial, socket, engines: all, log }))
-  await once(server, 'listening')
-  const socket = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`)
-  closers.push(
-    () => socket.terminate(),
-    () => server.close(),
-  )
-  const events: ServerEvent[] = []
-  socket.on('message', (data: Buffer) => events.push(JSON.parse(data.toString())))
-  await once(socket, 'open')
-  const until = async <T extends ServerEvent['type']>(
-    type: T,
-  ): Promise<Extract<ServerEvent, { type: T }>> => {
-    await expect.poll(() => events.some((event) => event.type === type)).toBe(true)
-    return events.findLast((event): event is Extract<ServerEvent, { type: T }> => event.type === type)!
-  }
-  await until('x.engines')
-  return {
-    socket,
-    events,
-    until,
-    types: () => events.map(({ type }) => type),
-    send: (event: ClientEvent) => socket.send(JSON.stringify(event)),
-    speak: (offset: number, count = 1_600) =>
-      socket.send(encodeFrame({ offset, samples: new Int16Array(count).fill(offset + 1) })),
-  }
-}
-
-const say = (text: string): ClientEvent => ({
+const say = (text: string): ClientEventInput => ({
   type: 'conversation.item.create',
   item: { type: 'message', role: 'user', content: [{ type: 'input_text', text }] },
 })
+const respond: ClientEventInput = { type: 'response.create' }
+const commit: ClientEventInput = { type: 'input_audio_buffer.commit' }
 
 describe('a session', () => {
   it('says at once who it takes the caller for and which engines there are', async () => {
-    const { events } = await connect(engines('', hello).all)
-    expect(events).toMatchObject([
-      { type: 'session.created', session: { model: 'tiny', x_caller: { kind: 'device', name: 'phone' } } },
+    const { events } = await open()
+    expect(events.slice(0, 2)).toMatchObject([
+      { type: 'session.created', session: { model: 'tiny', x_caller: { kind: 'host' }, x_speech: 'openai' } },
       { type: 'x.engines', engines: states },
     ])
     for (const event of events) expect(event.event_id).toMatch(/^event_/)
   })
 
   it('tells when an engine comes or goes', async () => {
-    const { all, listeners } = engines('', hello)
-    const { events } = await connect(all)
-    for (const listener of listeners) listener({ ...states, chat: { kind: 'demo', ready: true, models: [] } })
-    await expect
-      .poll(() => events.at(-1))
-      .toMatchObject({ type: 'x.engines', engines: { chat: { kind: 'demo' } } })
+    const { talk, all } = await open()
+    talk.change({ ...states, chat: { kind: 'demo', ready: true, models: [] } })
+    await expect.poll(() => all('x.engines').at(-1)).toMatchObject({ engines: { chat: { kind: 'demo' } } })
   })
 
   it('answers what is typed, in the order of the Realtime events, and remembers it', async () => {
-    const { all, heard } = engines('', hello)
-    const { send, until, types } = await connect(all)
+    const { talk, send, until, types } = await open({ chat: hello })
+    const before = types().length
     send(say('hi'))
-    send({ type: 'response.create' })
+    send(respond)
     const { response } = await until('response.done')
     expect(response).toMatchObject({
       status: 'completed',
       output: [{ role: 'assistant', content: [{ type: 'output_text', text: 'Hello.' }] }],
+      usage: { total_tokens: 10, input_tokens: 7, output_tokens: 3 },
     })
-    expect(types().slice(2)).toEqual([
+    expect(types().slice(before)).toEqual([
       'conversation.item.added',
       'conversation.item.done',
       'response.created',
@@ -155,9 +82,9 @@ describe('a session', () => {
       'response.done',
     ])
     send(say('again'))
-    send({ type: 'response.create' })
-    await expect.poll(() => heard.chats.length).toBe(2)
-    expect(heard.chats[1]?.messages).toEqual([
+    send(respond)
+    await expect.poll(() => talk.chats.length).toBe(2)
+    expect(talk.chats[1]?.messages).toEqual([
       { role: 'user', content: 'hi' },
       { role: 'assistant', content: 'Hello.' },
       { role: 'user', content: 'again' },
@@ -165,54 +92,61 @@ describe('a session', () => {
   })
 
   it('hears a turn of speech whole, and answers its words', async () => {
-    const { all, heard } = engines('what is said', hello)
-    const { send, speak, until } = await connect(all)
-    speak(0)
-    speak(1_600)
-    send({ type: 'input_audio_buffer.commit' })
-    send({ type: 'response.create' })
+    const { talk, send, speak, until } = await open({ chat: hello })
+    speak(speech(100), speech(100))
+    send(commit)
+    send(respond)
     expect(await until('conversation.item.input_audio_transcription.completed')).toMatchObject({
       transcript: 'what is said',
       usage: { type: 'duration', seconds: 0.2 },
     })
     await until('response.done')
-    expect(heard.recordings.map((samples) => [samples.length, samples[0], samples[1_600]])).toEqual([
-      [3_200, 1, 1_601],
-    ])
-    expect(heard.chats[0]?.messages).toEqual([{ role: 'user', content: 'what is said' }])
+    expect(talk.recordings.map((samples) => [samples.length, samples[0]])).toEqual([[3_200, 8_000]])
+    expect(talk.chats[0]?.messages).toEqual([{ role: 'user', content: 'what is said' }])
   })
 
-  it('does not answer silence', async () => {
-    const { all, heard } = engines('', hello)
-    const { send, speak, until } = await connect(all)
-    speak(0)
-    send({ type: 'input_audio_buffer.commit' })
-    send({ type: 'response.create' })
+  it('neither asks Whisper about silence, which invents words for it (OpenWhispr 1458), nor answers it', async () => {
+    const { talk, send, speak, until } = await open()
+    speak(silence(1_000))
+    send(commit)
+    send(respond)
     expect((await until('response.done')).response).toMatchObject({
       status: 'incomplete',
       status_details: { reason: 'empty_input' },
       output: [],
     })
-    expect(heard.chats).toEqual([])
+    expect([talk.recordings, talk.chats]).toEqual([[], []])
   })
 
   it('says that a recording could not be transcribed, and goes on', async () => {
-    const { send, speak, until } = await connect(engines('broken', hello).all)
-    speak(0)
-    send({ type: 'input_audio_buffer.commit' })
-    expect(await until('conversation.item.input_audio_transcription.failed')).toMatchObject({
-      error: { message: 'Whisper does not answer.' },
+    const { send, speak, until, all } = await open({
+      hear() {
+        throw new Failure('unavailable', 'Whisper does not answer.')
+      },
     })
+    speak(speech(200))
+    send(commit)
+    expect(await until('conversation.item.input_audio_transcription.failed')).toMatchObject({
+      error: { type: 'server_error', message: 'Whisper does not answer.' },
+    })
+    await expect
+      .poll(() => all('conversation.item.done').at(-1))
+      .toMatchObject({ item: { status: 'incomplete' } })
     send(say('hi'))
-    send({ type: 'response.create' })
+    send(respond)
     expect((await until('response.done')).response.status).toBe('completed')
   })
 
   it('stops an answer at once, keeps what was said of it, and ends it exactly once', async () => {
-    const { all, heard } = engines('', endless)
-    const { send, until, types } = await connect(all)
+    const aborted = Promise.withResolvers<void>()
+    const { send, until, all } = await open({
+      async *chat(wish, signal) {
+        signal.addEventListener('abort', () => aborted.resolve())
+        yield* endless(wish, signal)
+      },
+    })
     send(say('hi'))
-    send({ type: 'response.create' })
+    send(respond)
     await until('response.output_text.delta')
     send({ type: 'response.cancel' })
     expect((await until('response.done')).response).toMatchObject({
@@ -220,17 +154,17 @@ describe('a session', () => {
       status_details: { reason: 'client_cancelled' },
       output: [{ status: 'incomplete', content: [{ text: 'On and on' }] }],
     })
-    expect(heard.aborted).toBe(true)
+    await aborted.promise
     send({ type: 'response.cancel' })
     expect((await until('error')).error.code).toBe('response_cancel_not_active')
-    expect(types().filter((type) => type === 'response.done')).toHaveLength(1)
+    expect(all('response.done')).toHaveLength(1)
   })
 
   it('writes one answer at a time', async () => {
-    const { send, until, types } = await connect(engines('', endless).all)
+    const { send, until, types } = await open({ chat: endless })
     send(say('hi'))
-    send({ type: 'response.create' })
-    send({ type: 'response.create', event_id: 'mine' })
+    send(respond)
+    send({ ...respond, event_id: 'mine' } as ClientEventInput)
     expect((await until('error')).error).toMatchObject({
       code: 'conversation_already_has_active_response',
       event_id: 'mine',
@@ -239,43 +173,47 @@ describe('a session', () => {
   })
 
   it('ends the work behind it when the client leaves', async () => {
-    const { all, heard } = engines('', endless)
-    const { socket, send, until } = await connect(all)
+    const aborted = Promise.withResolvers<void>()
+    const { socket, send, until } = await open({
+      async *chat(wish, signal) {
+        signal.addEventListener('abort', () => aborted.resolve())
+        yield* endless(wish, signal)
+      },
+    })
     send(say('hi'))
-    send({ type: 'response.create' })
+    send(respond)
     await until('response.output_text.delta')
-    socket.terminate()
-    await expect.poll(() => heard.aborted).toBe(true)
+    socket.close(1000)
+    await aborted.promise
   })
 
   it('tells of an engine that failed, in words for people', async () => {
-    const { send, until } = await connect(
-      engines('', async function* fail() {
+    const { send, until } = await open({
+      async *chat() {
         yield 'a'
         throw new Failure('bad_upstream', 'Ollama broke off before its answer was whole.', 'http://10.0.0.5')
-      }).all,
-    )
+      },
+    })
     send(say('hi'))
-    send({ type: 'response.create' })
+    send(respond)
     const { response } = await until('response.done')
     expect(response).toMatchObject({ status: 'failed', status_details: { error: { code: 'bad_upstream' } } })
     expect(JSON.stringify(response)).not.toContain('10.0.0.5')
   })
 
   it('answers with the model that was chosen, and names them where there is none of that name', async () => {
-    const { all, heard } = engines('', hello)
-    const { send, until } = await connect(all)
+    const { talk, send, until } = await open()
     send({ type: 'session.update', session: { model: 'huge' } })
     expect((await until('error')).error.message).toContain('tiny, large')
     send({ type: 'session.update', session: { model: 'large', instructions: 'Be brief.' } })
-    expect((await until('session.updated')).session).toMatchObject({
+    expect((await until('session.updated', 3)).session).toMatchObject({
       model: 'large',
       instructions: 'Be brief.',
     })
     send(say('hi'))
-    send({ type: 'response.create' })
+    send(respond)
     await until('response.done')
-    expect(heard.chats[0]).toMatchObject({
+    expect(talk.chats[0]).toMatchObject({
       model: 'large',
       messages: [
         { role: 'system', content: 'Be brief.' },
@@ -288,12 +226,17 @@ describe('a session', () => {
     ['a frame that is no PCM', Buffer.from([0x1a, 0x45, 0xdf, 0xa3, 0, 0, 0, 0, 0]), 'invalid_audio'],
     [
       'a frame that is too long',
-      Buffer.from(encodeFrame({ offset: 0, samples: new Int16Array(16_001) })),
+      Buffer.from(encodeFrame({ stream: 0, offset: 0, samples: new Int16Array(16_001) })),
+      'invalid_audio',
+    ],
+    [
+      'a frame of another stream',
+      Buffer.from(encodeFrame({ stream: 3, offset: 0, samples: new Int16Array(10) })),
       'invalid_audio',
     ],
     [
       'a frame out of its place',
-      Buffer.from(encodeFrame({ offset: 5, samples: new Int16Array(10) })),
+      Buffer.from(encodeFrame({ stream: 0, offset: 5, samples: new Int16Array(10) })),
       'input_audio_gap',
     ],
     ['half an event', '{"type":', 'invalid_event'],
@@ -303,20 +246,52 @@ describe('a session', () => {
       JSON.stringify({ ...say('x'), item: { type: 'message', role: 'user', content: [] } }),
       'invalid_event',
     ],
+    [
+      'an item behind one that is not there',
+      JSON.stringify({ ...say('x'), previous_item_id: 'none' }),
+      'invalid_value',
+    ],
+    [
+      'a voice too fast',
+      '{"type":"session.update","session":{"audio":{"output":{"speed":9}}}}',
+      'invalid_event',
+    ],
     ['a commit without sound', '{"type":"input_audio_buffer.commit"}', 'input_audio_buffer_commit_empty'],
   ] as const)
     it(`refuses ${what}, says so, and stays`, async () => {
-      const { socket, send, until } = await connect(engines('', hello).all)
+      const { socket, send, until } = await open()
       socket.send(data)
       expect((await until('error')).error).toMatchObject({ code, message: expect.stringMatching(/\w+/) })
       send(say('hi'))
-      send({ type: 'response.create' })
+      send(respond)
       expect((await until('response.done')).response.status).toBe('completed')
     })
 
-  it('takes two minutes of speech and no more', async () => {
-    const { speak, until } = await connect(engines('', hello).all)
-    for (let at = 0; at <= 120; at += 1) speak(at * 16_000, 16_000)
-    expect((await until('error')).error.code).toBe('input_audio_buffer_full')
+  it('takes two minutes of speech and no more, and the next turn from its beginning', async () => {
+    const { socket, send, until, all } = await open()
+    const speak = (second: number) =>
+      socket.send(encodeFrame({ stream: 0, offset: second * 16_000, samples: speech(1_000) }))
+    for (let second = 0; second < 125; second += 1) speak(second)
+    send(commit)
+    expect(await until('conversation.item.input_audio_transcription.completed')).toMatchObject({
+      usage: { seconds: 120 },
+    })
+    speak(125)
+    send(commit)
+    expect(await until('conversation.item.input_audio_transcription.completed', 2)).toMatchObject({
+      usage: { seconds: 1 },
+    })
+    expect(all('error').map(({ error }) => error.code)).toEqual(['input_audio_buffer_full'])
+  })
+
+  it('says once that sound was lost, and listens on', async () => {
+    const { socket, send, until, all } = await open()
+    for (const frame of [0, 1, 5, 6, 7])
+      socket.send(encodeFrame({ stream: 0, offset: frame * 1_600, samples: speech(100) }))
+    send(commit)
+    expect(await until('conversation.item.input_audio_transcription.completed')).toMatchObject({
+      usage: { seconds: 0.5 },
+    })
+    expect(all('error').map(({ error }) => error.code)).toEqual(['input_audio_gap'])
   })
 })

@@ -5,42 +5,484 @@
 import type { Logger } from 'pino'
 import type { RawData, WebSocket } from 'ws'
 import type { Admission } from '#admission/admission.ts'
+import type { Thread } from '#conversations/live.ts'
 import type { Engines } from '#engines/engine.ts'
 import type { Speech } from '#engines/speech.ts'
-import { queuesAs, type Member } from '#identity/caller.ts'
+import type { Member } from '#identity/caller.ts'
 import type { Recorder } from '#ledger/record.ts'
 import {
   clientEvent,
   type ClientEvent,
-  type Item,
-  type NewItem,
-  type ResponseWish,
   type ServerEventBody,
-  type Session as SessionView,
+  type Session as View,
 } from '#protocol/events.ts'
-import { decodeFrame, inputSampleRate } from '#protocol/frame.ts'
-import type { Thread } from '../conversations/live.ts'
-import { asFailure } from '../failure.ts'
+import { decodeFrame } from '#protocol/frame.ts'
+import { asFailure, Failure } from '../failure.ts'
 import { createAccount } from './account.ts'
-import { empty, startAnswer, type Answer, type Source } from './answer.ts'
+import { createAnswers } from './answers.ts'
 import { createDecoder, createEncoder, type Decoder, type Encoder } from './codec.ts'
-import { createConversation, itemBefore, messagesOf, textOf, type Conversation } from './conversation.ts'
-import { createDraft, type Draft } from './draft.ts'
-import { isEcho } from './echo.ts'
-import { soundsWhole } from './end-of-turn.ts'
+import { createConversation, itemBefore, type Conversation } from './conversation.ts'
 import { newId } from './id.ts'
-import { createLink, type Dialect, type Stream } from './link.ts'
-import { initial, step, type Effect, type Event, type State } from './machine.ts'
-import { createMicrophone } from './microphone.ts'
-import {
-  changed,
-  firstSettings,
-  forResponse,
-  silenceAfterWhole,
-  turnSettings,
-  type Settings,
-} from './settings.ts'
+import { createInput, type Fault } from './input.ts'
+import { createLink, type Dialect } from './link.ts'
+import { initial, step, type Effect, type Event } from './machine.ts'
+import { newItem } from './new-item.ts'
+import { changed, firstSettings, type Settings } from './settings.ts'
 import { createTimings } from './timings.ts'
-import { createTranscript, type Transcript } from './transcript.ts'
-import type { TurnEvent } from './turns.ts'
 import type { VoiceActivity } from './voice-activity.ts'
+
+export interface SessionDeps {
+  readonly socket: WebSocket
+  readonly dialect: Dialect
+  readonly type: View['type']
+  /** The model that the address named. */
+  readonly model: string | undefined
+  readonly caller: Member
+  /** Where it comes from. */
+  readonly address: string
+  readonly engines: Engines
+  readonly speech: Speech | undefined
+  readonly activity: VoiceActivity
+  readonly admission: Admission
+  readonly recorder: Recorder
+  /** The conversation that goes on; without one it is forgotten with the session. */
+  readonly thread: Thread | undefined
+  readonly log: Pick<Logger, 'error' | 'info'>
+  /** Called once, when nothing of it is left. */
+  closed(): void
+}
+
+/** A session as the socket's side sees it. */
+export interface Session {
+  readonly id: string
+  /** Another connection of the same client. False where what it has missed is not there any more. */
+  attach(socket: WebSocket, received: number): boolean
+  /** Ends it for good: its caller may talk no more. */
+  end(): void
+}
+
+/** The client's event that is to blame. */
+interface Cause {
+  readonly event_id?: string | undefined
+}
+
+/** How long a client of ours may be away. */
+const awayMs = 60_000
+const beatMs = 1_000
+/** A connection that answers no ping for so long is cut, whatever it says itself. */
+const pingEveryBeats = 5
+
+/** Serves an accepted socket until its client is gone. */
+export function openSession(deps: SessionDeps): Session {
+  const { admission, caller, engines, log, speech, thread } = deps
+  const ended = new AbortController()
+  const id = newId('sess')
+  const link = createLink(deps.socket, deps.dialect, () => {
+    link.close(1013, 'The client does not read.')
+    dispatch({ kind: 'left' })
+  })
+  const conversation: Conversation = thread ?? createConversation()
+  const timings = createTimings()
+  let settings: Settings = firstSettings(id, deps.type, speech !== undefined)
+  let asked = deps.model ?? thread?.model ?? undefined
+  let encoder: Encoder | undefined
+  let decoder: Decoder | undefined
+  let state = initial
+  let away: NodeJS.Timeout | undefined
+
+  const send = (event: ServerEventBody): void => {
+    if (!ended.signal.aborted) link.send(event)
+  }
+  const models = (): string[] => engines.states.chat.models.filter((name) => admission.mayUse(caller, name))
+  const model = (wanted: string | null | undefined = asked): string | null => {
+    const known = models()
+    // Clients of OpenAI's name its own models, and mean whatever answers here.
+    return known.find((name) => name === wanted || name === `${wanted}:latest`) ?? known[0] ?? null
+  }
+  const view = (): View => ({
+    ...settings,
+    model: model(),
+    ...(link.dialect === 'ours' && {
+      x_caller: { kind: caller.kind, name: caller.name },
+      x_conversation: thread?.id ?? null,
+      x_speech: speech?.kind ?? null,
+    }),
+  })
+  const refuse = (error: unknown, event?: ClientEvent): void => {
+    const failure = asFailure(error)
+    if (failure.code === 'internal') log.error({ err: failure.cause }, 'an event failed')
+    if (failure.code === 'invalid') return refusal('invalid_value', failure.message, event)
+    send({
+      type: 'error',
+      error: {
+        type: 'server_error',
+        code: failure.code,
+        message: failure.message,
+        ...(event?.event_id !== undefined && { event_id: event.event_id }),
+      },
+    })
+  }
+
+  const answers = createAnswers({
+    conversation,
+    engines,
+    speech,
+    caller,
+    account: createAccount(deps),
+    link,
+    timings,
+    log,
+    settings: () => settings,
+    model: () => model(),
+    encode: (samples) => encoder?.encode(samples) ?? Buffer.alloc(0),
+    dispatch,
+    send,
+    heard: () => input.settled(),
+    told(responseId) {
+      const taken = timings.take()
+      if (!taken) return
+      send({ type: 'x.timings', response_id: responseId, timings: taken })
+      deps.recorder.metrics.talked(taken)
+    },
+  })
+  const input = createInput({
+    conversation,
+    engines,
+    caller,
+    listener: deps.activity.open(),
+    timings,
+    log,
+    settings: () => settings,
+    state: () => state,
+    dispatch,
+    send,
+    saying: () => answers.saying,
+    onGuess(words) {
+      if (state.turns?.answer === true && state.response === 'none' && state.announced) answers.guess(words)
+    },
+    signal: ended.signal,
+  })
+
+  const effects: Readonly<Record<Effect, (event: ClientEvent | undefined) => void>> = {
+    detach() {
+      link.detach()
+      away = setTimeout(() => dispatch({ kind: 'expired' }), awayMs)
+      away.unref()
+    },
+    attach: () => clearTimeout(away),
+    close: () => close(),
+    announceStart: () => input.announceStart(),
+    announceStop: () => input.announceStop(),
+    take: () => input.take(),
+    judge: () => input.judge(),
+    speculate: () => input.speculate(),
+    forgetSpeculation() {
+      input.forget()
+      answers.forgetGuess()
+    },
+    dropInput: () => input.drop(),
+    duck: () => send({ type: 'x.duck', on: true }),
+    unduck: () => send({ type: 'x.duck', on: false }),
+    hush: () => answers.hush(),
+    answer: () => answers.start(state.waits),
+    cancel: () => answers.cancel(),
+    breakOff: () => answers.breakOff(),
+    goOn: () => answers.goOn(),
+    dropBrokenOff: () => answers.dropBrokenOff(),
+    refuseActive: (event) =>
+      refusal('conversation_already_has_active_response', 'An answer is on its way. Cancel it first.', event),
+    refuseNone: (event) => refusal('response_cancel_not_active', 'There is no answer to cancel.', event),
+  }
+  const refusal = (code: string, message: string, event: Cause | undefined): void =>
+    send({
+      type: 'error',
+      error: {
+        type: 'invalid_request_error',
+        code,
+        message,
+        ...(event?.event_id !== undefined && { event_id: event.event_id }),
+      },
+    })
+  const fault = (found: Fault | undefined, event?: Cause): void => {
+    if (found) refusal(found.code, found.message, event)
+  }
+  /** What happens while effects are carried out comes after them. */
+  const happened: { readonly event: Event; readonly cause: ClientEvent | undefined }[] = []
+  let working = false
+  function dispatch(event: Event, cause?: ClientEvent): void {
+    happened.push({ event, cause })
+    if (working) return
+    working = true
+    try {
+      for (let next = happened.shift(); next; next = happened.shift()) {
+        const audible = state.playback !== 'silent'
+        const made = step(state, next.event)
+        ;({ state } = made)
+        for (const effect of made.effects) effects[effect](next.cause)
+        if (audible !== (state.playback !== 'silent')) input.configure()
+      }
+    } finally {
+      working = false
+    }
+  }
+
+  const configure = async (next: Settings): Promise<void> => {
+    const before = settings
+    settings = next
+    const { turn_detection: detect } = next.audio.input
+    const talks = next.type === 'realtime'
+    dispatch({
+      kind: 'configure',
+      turns: detect && {
+        answer: talks && detect.create_response,
+        interrupt: talks && detect.interrupt_response,
+      },
+    })
+    input.configure()
+    if (link.dialect === 'ours') return
+    if (!decoder || before.audio.input.format.type !== next.audio.input.format.type) {
+      decoder?.close()
+      decoder = await createDecoder(next.audio.input.format)
+    }
+    if (!encoder || before.audio.output.format.type !== next.audio.output.format.type) {
+      encoder?.close()
+      encoder = await createEncoder(next.audio.output.format)
+    }
+  }
+  const update = async (event: Extract<ClientEvent, { type: 'session.update' }>): Promise<void> => {
+    const { model: wanted, ...rest } = event.session
+    if (wanted !== undefined && link.dialect === 'ours' && model(wanted) !== wanted)
+      return refusal(
+        'model_not_found',
+        `There is no model “${wanted}” here. There is: ${models().join(', ') || 'none'}.`,
+        event,
+      )
+    asked = wanted ?? asked
+    await configure(changed(settings, rest))
+    thread?.configure({
+      ...(wanted !== undefined && { model: wanted }),
+      ...(rest.instructions !== undefined && { instructions: rest.instructions }),
+    })
+    send({ type: 'session.updated', session: view() })
+    void engines.chat.warm(model())
+  }
+  const create = (event: Extract<ClientEvent, { type: 'conversation.item.create' }>): void => {
+    const { item: given, previous_item_id } = event
+    if (given.id !== undefined && has(given.id))
+      return refusal('item_exists', `item.id: there is an item “${given.id}” already.`, event)
+    if (previous_item_id != null && previous_item_id !== 'root' && !has(previous_item_id))
+      throw new Failure('invalid', `previous_item_id: there is no item “${previous_item_id}”.`)
+    if (
+      given.type === 'message' &&
+      given.content.some((part) => 'audio' in part && part.audio && !part.transcript)
+    )
+      throw new Failure(
+        'invalid',
+        'item.content: send sound with input_audio_buffer.append, or its transcript.',
+      )
+    const item = newItem(given)
+    conversation.put(item, previous_item_id === 'root' ? null : (previous_item_id ?? undefined))
+    const before = itemBefore(conversation, item.id)
+    send({ type: 'conversation.item.added', item, previous_item_id: before })
+    send({ type: 'conversation.item.done', item, previous_item_id: before })
+  }
+  const has = (itemId: string): boolean => conversation.items.some((item) => item.id === itemId)
+  const mustHave = (itemId: string) => {
+    const item = conversation.items.find((one) => one.id === itemId)
+    if (!item) throw new Failure('invalid', `item_id: there is no item “${itemId}”.`)
+    return item
+  }
+  const handle = async (event: ClientEvent): Promise<void> => {
+    switch (event.type) {
+      case 'session.update':
+        return update(event)
+      case 'input_audio_buffer.append':
+        return fault(decoder && input.hear(decoder.decode(Buffer.from(event.audio, 'base64'))), event)
+      case 'input_audio_buffer.commit': {
+        const found = input.commit()
+        if (!found) return dispatch({ kind: 'commit' })
+        input.drop()
+        return fault(found, event)
+      }
+      case 'input_audio_buffer.clear':
+        dispatch({ kind: 'clear' })
+        return send({ type: 'input_audio_buffer.cleared' })
+      case 'conversation.item.create':
+        return create(event)
+      case 'conversation.item.retrieve':
+        return send({ type: 'conversation.item.retrieved', item: mustHave(event.item_id) })
+      case 'conversation.item.delete':
+        mustHave(event.item_id)
+        conversation.remove(event.item_id)
+        return send({ type: 'conversation.item.deleted', item_id: event.item_id })
+      case 'conversation.item.truncate': {
+        const { item_id, content_index, audio_end_ms } = event
+        mustHave(item_id)
+        answers.truncate(item_id, audio_end_ms)
+        return send({ type: 'conversation.item.truncated', item_id, content_index, audio_end_ms })
+      }
+      case 'response.create': {
+        if (settings.type === 'transcription')
+          throw new Failure('invalid', 'A transcription session gives no answers.')
+        const { response = {} } = event
+        if (response.conversation === 'none') return answers.aside(response)
+        answers.want(response)
+        if (state.response !== 'thinking') timings.begin()
+        return dispatch({ kind: 'create' }, event)
+      }
+      case 'response.cancel': {
+        const { response_id } = event
+        if (response_id !== undefined && response_id !== answers.active) {
+          if (answers.cancelAside(response_id)) return
+          return refusal('response_cancel_not_active', 'There is no such answer to cancel.', event)
+        }
+        return dispatch({ kind: 'cancel' }, event)
+      }
+      case 'x.playback':
+        return answers.played(event.item_id, event.played_ms)
+      case 'x.ack':
+        return link.acknowledge(event.received)
+    }
+  }
+
+  /** One after another, though some take a moment: sound that comes meanwhile is of the new format. */
+  let queue: Promise<void> | undefined
+  const receive = (data: RawData, isBinary: boolean): void => {
+    if (ended.signal.aborted) return
+    if (queue) {
+      const next = queue
+        .then(() => take(data, isBinary))
+        .finally(() => {
+          if (queue === next) queue = undefined
+        })
+      queue = next
+      return
+    }
+    const taken = take(data, isBinary)
+    if (taken) {
+      const first = taken.finally(() => {
+        if (queue === first) queue = undefined
+      })
+      queue = first
+    }
+  }
+  const take = (data: RawData, isBinary: boolean): Promise<void> | undefined => {
+    const bytes = asBuffer(data)
+    if (isBinary) {
+      link.counted()
+      const frame =
+        link.dialect === 'ours' ? decodeFrame(bytes) : { fault: 'This protocol has no binary frames.' }
+      fault('fault' in frame ? { code: 'invalid_audio', message: frame.fault } : input.frame(frame))
+      return undefined
+    }
+    const read = parse(bytes)
+    if (!('event' in read) || read.event.type !== 'x.ack') link.counted()
+    if (!('event' in read)) {
+      fault({ code: 'invalid_event', message: read.fault }, read)
+      return undefined
+    }
+    const { event } = read
+    const done = handle(event).catch((error: unknown) => refuse(error, event))
+    return event.type === 'session.update' ? done : undefined
+  }
+  const serve = (socket: WebSocket): void => {
+    let answered = true
+    let beats = 0
+    const beating = setInterval(() => {
+      link.beat()
+      beats += 1
+      if (beats % pingEveryBeats !== 0) return
+      if (!answered) return socket.terminate()
+      answered = false
+      socket.ping()
+    }, beatMs)
+    socket.on('pong', () => {
+      answered = true
+    })
+    socket.on('message', receive)
+    // Without a listener a frame that is too large would end the process.
+    socket.on('error', (error) => log.info({ err: error, caller: caller.name }, 'a socket failed'))
+    socket.once('close', (code) => {
+      clearInterval(beating)
+      if (!link.serves(socket)) return
+      // Who says goodbye does not come back.
+      dispatch({ kind: link.dialect === 'ours' && code !== 1000 ? 'lost' : 'left' })
+    })
+  }
+  const unsubscribe = [
+    engines.onChange((states) => send({ type: 'x.engines', engines: states })),
+    thread?.onChange((change) => {
+      if (change.kind === 'put') {
+        send({ type: 'conversation.item.added', item: change.item, previous_item_id: change.previousItemId })
+        if (change.item.status !== 'in_progress')
+          send({ type: 'conversation.item.done', item: change.item, previous_item_id: change.previousItemId })
+      } else if (change.kind === 'remove') send({ type: 'conversation.item.deleted', item_id: change.id })
+      else if (change.kind === 'renamed')
+        send({ type: 'x.conversation', id: conversation.id, title: change.title })
+      else if (change.kind === 'deleted') send({ type: 'x.conversation', id: null, title: null })
+    }),
+  ]
+  function close(): void {
+    if (ended.signal.aborted) return
+    clearTimeout(away)
+    answers.close()
+    ended.abort()
+    for (const end of unsubscribe) end?.()
+    thread?.leave()
+    encoder?.close()
+    decoder?.close()
+    link.close(1000, '')
+    deps.closed()
+  }
+
+  serve(deps.socket)
+  if (thread?.instructions) settings = { ...settings, instructions: thread.instructions }
+  send({ type: 'session.created', session: view() })
+  send({ type: 'x.engines', engines: engines.states })
+  if (thread && thread.items.length > 0) {
+    send({ type: 'x.conversation', id: thread.id, title: thread.title })
+    for (const item of thread.items)
+      send({ type: 'conversation.item.done', item, previous_item_id: itemBefore(thread, item.id) })
+  }
+  queue = configure(settings)
+    .catch((error: unknown) => refuse(error))
+    .finally(() => {
+      queue = undefined
+    })
+  void engines.chat.warm(model())
+  return {
+    id,
+    attach(socket, received) {
+      if (ended.signal.aborted || !link.attach(socket, received)) return false
+      serve(socket)
+      dispatch({ kind: 'back' })
+      return true
+    },
+    end: () => dispatch({ kind: 'left' }),
+  }
+}
+
+function asBuffer(data: RawData): Buffer {
+  if (Buffer.isBuffer(data)) return data
+  return Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data)
+}
+
+type Parsed = { readonly event: ClientEvent } | ({ readonly fault: string } & Cause)
+
+function parse(bytes: Buffer): Parsed {
+  let json: unknown
+  try {
+    json = JSON.parse(bytes.toString('utf8'))
+  } catch {
+    return { fault: 'An event is one JSON object.' }
+  }
+  const read = clientEvent.safeParse(json)
+  if (read.success) return { event: read.data }
+  const [issue] = read.error.issues
+  const field = issue?.path.join('.') || 'event'
+  const id = typeof json === 'object' && json !== null && 'event_id' in json ? json.event_id : undefined
+  return {
+    fault: `${field}: ${issue?.message ?? 'not an event that this server takes'}.`,
+    ...(typeof id === 'string' && { event_id: id.slice(0, 512) }),
+  }
+}

@@ -118,5 +118,7 @@ export function silenceAfterWhole(detect: TurnDetection | null): number | undefi
 type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> }
 
 function defined<T extends object>(given: T): Partial<Defined<T>> {
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as Partial<Defined<T>>
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as Partial<
+    Defined<T>
+  >
 }

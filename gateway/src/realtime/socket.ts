@@ -1,63 +1,115 @@
 /** The way into `/v1/realtime`: who may open a socket, and which protocol it speaks. */
-import { STATUS_CODES, type IncomingMessage } from 'node:http'
+import { STATUS_CODES, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import { WebSocketServer } from 'ws'
-import type { Engines } from '#engines/engine.ts'
 import type { Admission } from '#admission/admission.ts'
 import { openAiDialect, statusOf } from '#api/envelope.ts'
+import type { Conversations } from '#conversations/conversations.ts'
+import type { Engines } from '#engines/engine.ts'
+import type { Speech } from '#engines/speech.ts'
+import { ownerOf, type Member } from '#identity/caller.ts'
 import { identify, type Identity } from '#identity/identify.ts'
 import { nextRequestId, write, type Recorder } from '#ledger/record.ts'
 import { checkOrigin, type OwnNames } from '#listener/origin.ts'
-import { maxFrameSamples, subprotocol } from '#protocol/frame.ts'
+import { subprotocol } from '#protocol/frame.ts'
 import { asFailure, Failure } from '../failure.ts'
 import { openSession } from './session.ts'
+import { createSessions } from './sessions.ts'
+import type { VoiceActivity } from './voice-activity.ts'
 
 export interface RealtimeDeps {
   readonly identity: Identity
   readonly admission: Admission
   readonly recorder: Recorder
   readonly engines: Engines
+  readonly speech: Speech | undefined
+  readonly activity: VoiceActivity
+  readonly conversations: Conversations
   names(): OwnNames
   readonly log: Logger
 }
 
-/** Room for the longest text a session takes; past it `ws` closes with 1009. */
-const maxPayloadBytes = Math.max(1_048_576, maxFrameSamples * 2 + 8)
+/** OpenAI's own limit of one piece of sound, and so more than a picture takes; past it `ws` closes with 1009. */
+const maxPayloadBytes = 16 * 1024 * 1024
+/** By which OpenAI's clients in a browser say their key. Never told back, never written down. */
+const keyProtocol = 'openai-insecure-api-key.'
 
 /** Handles the `upgrade` event of the server. */
 export function createUpgrade(
   deps: RealtimeDeps,
 ): (request: IncomingMessage, socket: Duplex, head: Buffer) => void {
+  const sessions = createSessions()
   const sockets = new WebSocketServer({
     noServer: true,
     // Audio does not deflate, and each deflater costs some 300 KB.
     perMessageDeflate: false,
     maxPayload: maxPayloadBytes,
-    handleProtocols: () => subprotocol,
+    handleProtocols: (offered) => [subprotocol, 'realtime'].find((one) => offered.has(one)) ?? false,
   })
   const open = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
     const verdict = checkOrigin(deps.names(), request.headers.host, request.headers.origin)
     if (!verdict.allow) throw new Failure(verdict.code, verdict.message)
-    const caller = await identify(deps.identity, request.socket.remoteAddress, request.headers)
+    const protocols = offers(request)
+    const caller = await identify(
+      deps.identity,
+      request.socket.remoteAddress,
+      withKey(request.headers, protocols),
+    )
     if (caller.kind === 'guest')
       throw new Failure('forbidden', 'A one-time link lets a device enrol, and nothing else.')
-    if (request.url?.split('?')[0] !== '/v1/realtime')
-      throw new Failure('not_found', 'The WebSocket is at /v1/realtime.')
-    if (!offers(request).includes(subprotocol))
-      throw new Failure('invalid', `Offer the WebSocket subprotocol ${subprotocol}.`)
+    const { pathname, searchParams: query } = new URL(request.url ?? '', 'wss://gateway')
+    if (pathname !== '/v1/realtime') throw new Failure('not_found', 'The WebSocket is at /v1/realtime.')
+    if (query.has('call_id'))
+      throw new Failure('invalid', 'call_id: this gateway has no telephone. Connect with ?model= instead.')
+    const known = protocols.filter((one) => one === subprotocol || one === 'realtime')
+    if (known.length === 0 && protocols.some((one) => !/^openai-/.test(one)))
+      throw new Failure('invalid', `Offer the WebSocket subprotocol realtime or ${subprotocol}.`)
+    const ours = protocols.includes(subprotocol)
+    const resumed = ours ? sessions.find(query.get('resume') ?? '', caller) : undefined
+    if (resumed)
+      return sockets.handleUpgrade(request, socket, head, (again) => {
+        const received = Number(query.get('received'))
+        if (resumed.attach(again, Number.isSafeInteger(received) ? received : -1)) return
+        // What it has missed is gone. When it comes again, it begins anew.
+        resumed.end()
+        again.close(1012, 'Too much was missed: connect again.')
+      })
     // Whether it may talk at all; each answer is admitted by itself.
     const permit = await deps.admission.admit(caller, { service: 'realtime' })
-    sockets.handleUpgrade(request, socket, head, (opened) => {
-      const forget = deps.recorder.opened({ caller, end: () => opened.terminate() })
-      opened.once('close', () => {
-        forget()
-        permit.settle({ input: 0, output: 0 })
+    const closed = (): void => permit.settle({ input: 0, output: 0 })
+    try {
+      const thread = ours ? await threadOf(caller, query.get('conversation') ?? undefined) : undefined
+      sockets.handleUpgrade(request, socket, head, (opened) => {
+        const session = openSession({
+          ...deps,
+          socket: opened,
+          dialect: ours ? 'ours' : 'openai',
+          type: query.get('intent') === 'transcription' ? 'transcription' : 'realtime',
+          model: query.get('model') ?? undefined,
+          caller,
+          address: request.socket.remoteAddress ?? '',
+          thread,
+          closed() {
+            forget()
+            sessions.remove(session.id)
+            closed()
+          },
+        })
+        const forget = deps.recorder.opened({ caller, end: () => session.end() })
+        sessions.add(session, caller)
       })
-      const { address = '' } = { address: request.socket.remoteAddress }
-      openSession({ ...deps, socket: opened, caller, address })
-    })
+    } catch (error) {
+      closed()
+      throw error
+    }
   }
+  const threadOf = (caller: Member, id: string | undefined) =>
+    deps.conversations.open(ownerOf(caller), id).catch((error: unknown) => {
+      // It was deleted on another device meanwhile: what is said now begins a new one.
+      if (asFailure(error).code === 'not_found') return deps.conversations.open(ownerOf(caller))
+      throw error
+    })
   return (request, socket, head) => {
     const at = Date.now()
     socket.on('error', () => socket.destroy())
@@ -92,5 +144,16 @@ function refuse(socket: Duplex, status: number, error: object): void {
 }
 
 function offers(request: IncomingMessage): string[] {
-  return (request.headers['sec-websocket-protocol'] ?? '').split(',').map((protocol) => protocol.trim())
+  return (request.headers['sec-websocket-protocol'] ?? '')
+    .split(',')
+    .map((protocol) => protocol.trim())
+    .filter((protocol) => protocol !== '')
+}
+
+/** A browser can set no header, so OpenAI's clients there offer their key as a protocol. */
+function withKey(headers: IncomingHttpHeaders, protocols: readonly string[]): IncomingHttpHeaders {
+  const key = protocols.find((one) => one.startsWith(keyProtocol))?.slice(keyProtocol.length)
+  return key === undefined || headers.authorization !== undefined
+    ? headers
+    : { ...headers, authorization: `Bearer ${key}` }
 }

@@ -95,7 +95,7 @@ export function createTurns(first: TurnSettings, fromMs = 0): Turns {
       events.push({ kind: 'ended', at: ms(frames) })
       state = 'idle'
       earliest = ms(frames)
-      ;[voiced, silent] = [0, 0]
+      voiced = 0
     }
     return events
   }

@@ -7,10 +7,31 @@ function spoken(): Float32Array {
   const said = execFileSync('espeak-ng', ['--stdout', 'How far away is the moon?'])
   const raw = execFileSync(
     'sox',
-    ['-V1', '-D', '-t', 'wav', '-', '-t', 'raw', '-r', '16000', '-b', '16', '-e', 'signed', '-', 'pad', '1', '1'],
+    [
+      '-V1',
+      '-D',
+      '-t',
+      'wav',
+      '-',
+      '-t',
+      'raw',
+      '-r',
+      '16000',
+      '-b',
+      '16',
+      '-e',
+      'signed',
+      '-',
+      'pad',
+      '1',
+      '1',
+    ],
     { input: said, stdio: ['pipe', 'pipe', 'ignore'] },
   )
-  return Float32Array.from(new Int16Array(raw.buffer.slice(raw.byteOffset, raw.byteOffset + raw.length)), (sample) => sample / 32_768)
+  return Float32Array.from(
+    new Int16Array(raw.buffer.slice(raw.byteOffset, raw.byteOffset + raw.length)),
+    (sample) => sample / 32_768,
+  )
 }
 
 describe('voice activity', () => {
