@@ -90,6 +90,8 @@ export function createInput(deps: InputDeps): Input {
   /** The speech that goes on, or is being judged. */
   let turn: Transcript | undefined
   let itemId = ''
+  /** Where its speech ends so far, and where it was decided that it has. */
+  let pausedAt = 0
   let stoppedAt = 0
   /** Where what is not committed begins, when the client commits. */
   let from = 0
@@ -158,11 +160,13 @@ export function createInput(deps: InputDeps): Input {
   const end = (): void => {
     const silence = microphone.silence
     microphone.reset()
-    ended(silence)
+    ended(silence, audio.position)
   }
-  const ended = (silence: number): void => {
+  const ended = (silence: number, at: number): void => {
     clearTimeout(ending)
-    stoppedAt = audio.position
+    stoppedAt = at
+    // Whoever speaks on and on has not paused.
+    if (deps.state().input === 'speech') pausedAt = at
     timings.begin(silence)
     timings.mark('turn')
     dispatch({ kind: 'ended' })
@@ -170,11 +174,13 @@ export function createInput(deps: InputDeps): Input {
 
   function onTurn({ kind, at }: TurnEvent): void {
     if (signal.aborted) return
-    if (kind === 'ended') return ended(microphone.silence)
+    const place = Math.round((at * inputSampleRate) / 1000)
+    if (kind === 'ended') return ended(microphone.silence, place)
+    if (kind === 'paused') pausedAt = place
     if (kind === 'started') {
       // Speech that follows one that is being judged belongs to it.
       if (turn) turn.forget()
-      else turn = begin(Math.round((at * inputSampleRate) / 1000))
+      else turn = begin(place)
       lookedAt = turn.from
     }
     if (kind === 'resumed') clearTimeout(ending)
@@ -221,16 +227,21 @@ export function createInput(deps: InputDeps): Input {
 
   const hear = (samples: Int16Array): Fault | undefined => {
     const byHand = !deps.settings().audio.input.turn_detection
-    if (byHand && audio.position + samples.length - from > longestSamples) {
+    // What is not committed yet, or not even listened to: a client may send an hour at once.
+    const held = audio.position - (byHand ? from : microphone.listened)
+    if (held + samples.length > longestSamples) {
       // So that what follows is still in its place.
       lost += samples.length
       if (full) return undefined
       full = true
       return {
         code: 'input_audio_buffer_full',
-        message: `A turn holds at most ${longestSamples / inputSampleRate} seconds. Commit it, or clear it.`,
+        message: byHand
+          ? `A turn holds at most ${longestSamples / inputSampleRate} seconds. Commit it, or clear it.`
+          : 'Sound comes faster than it can be listened to, so some of it was dropped. Send it more slowly.',
       }
     }
+    full = false
     microphone.hear(samples)
     const { input } = deps.state()
     if (turn && input !== 'idle') {
@@ -240,7 +251,7 @@ export function createInput(deps: InputDeps): Input {
       }
       if (audio.position - turn.from > longestSamples) end()
     } else if (!byHand && !turn && waiting === 0) {
-      audio.forget(audio.position - keptSamples)
+      audio.forget(microphone.listened - keptSamples)
       from = audio.position
     }
     return undefined
@@ -280,6 +291,7 @@ export function createInput(deps: InputDeps): Input {
           message:
             'Earlier recordings still wait for their words, so this one was dropped. Wait, then say it again.',
         }
+      pausedAt = audio.position
       stoppedAt = audio.position
       microphone.reset()
       timings.begin()
@@ -303,7 +315,8 @@ export function createInput(deps: InputDeps): Input {
     },
     take() {
       const one = turn ?? begin(from)
-      const to = stoppedAt
+      // Of the silence that ended it, none needs to be listened to.
+      const to = pausedAt
       const id = itemId === '' ? newId('item') : itemId
       const item = spoken(id, null, 'in_progress')
       conversation.put(item)
@@ -319,12 +332,12 @@ export function createInput(deps: InputDeps): Input {
         .finally(() => {
           waiting -= 1
         })
-      reset(to)
+      reset(stoppedAt)
     },
     judge() {
       const one = turn
       if (!one) return dispatch({ kind: 'noise' })
-      one.finish(stoppedAt).then(
+      one.finish(pausedAt).then(
         (heard) => {
           if (turn !== one) return
           if (heard !== '' && !isEcho(heard, deps.saying())) return dispatch({ kind: 'interruption' })
@@ -334,7 +347,7 @@ export function createInput(deps: InputDeps): Input {
         () => dispatch({ kind: 'noise' }),
       )
     },
-    speculate: () => turn?.speculate(audio.position),
+    speculate: () => turn?.speculate(pausedAt),
     forget() {
       clearTimeout(ending)
       turn?.forget()
@@ -353,7 +366,7 @@ export function createInput(deps: InputDeps): Input {
     unsent = ''
     from = to
     full = false
-    audio.forget(to - keptSamples)
+    audio.forget(Math.min(to, microphone.listened) - keptSamples)
   }
 }
 

@@ -6,6 +6,8 @@ import { frameSamples, type Listener } from './voice-activity.ts'
 
 export interface Microphone {
   readonly audio: Pick<InputAudio, 'position' | 'slice' | 'forget'>
+  /** How far it was listened to: behind what came, where much comes at once. In samples. */
+  readonly listened: number
   /** How long the silence of a turn has lasted, ms. */
   readonly silence: number
   /** Takes PCM16 mono at 16 kHz that follows what came before. */
@@ -50,6 +52,9 @@ export function createMicrophone(
   }
   return {
     audio,
+    get listened() {
+      return listened
+    },
     get silence() {
       return turns?.silence ?? 0
     },
