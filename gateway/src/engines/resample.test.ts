@@ -1,0 +1,62 @@
+import { describe, expect, it } from 'vitest'
+import { createResampler } from './resample.ts'
+
+const tone = (rate: number, hertz: number, seconds: number): Int16Array =>
+  Int16Array.from({ length: rate * seconds }, (_, at) =>
+    Math.round(12_000 * Math.sin((2 * Math.PI * hertz * at) / rate)),
+  )
+
+async function through(from: number, to: number, samples: Int16Array, step: number): Promise<Int16Array> {
+  const resampler = await createResampler(from, to)
+  const made: number[] = []
+  for (let at = 0; at < samples.length; at += step)
+    made.push(...resampler.push(samples.subarray(at, at + step)))
+  made.push(...resampler.end())
+  resampler.close()
+  return Int16Array.from(made)
+}
+
+/** The greatest difference, but for the edges, where sound begins from nothing. */
+function difference(one: Int16Array, other: Int16Array): number {
+  let most = 0
+  for (let at = 200; at < one.length - 200; at += 1)
+    most = Math.max(most, Math.abs((one[at] ?? 0) - (other[at] ?? 0)))
+  return most
+}
+
+describe('resampling', () => {
+  for (const [from, to] of [
+    [24_000, 16_000],
+    [8_000, 16_000],
+    [24_000, 8_000],
+    [22_050, 24_000],
+    [16_000, 24_000],
+  ] as const)
+    it(`keeps a tone's pitch, level and length from ${from} to ${to} Hz`, async () => {
+      const made = await through(from, to, tone(from, 440, 1), 480)
+      expect(made).toHaveLength(to)
+      expect(difference(made, tone(to, 440, 1))).toBeLessThan(200)
+    })
+
+  it('makes the same of a sound whatever pieces it comes in', async () => {
+    const whole = await through(24_000, 16_000, tone(24_000, 1_000, 1), 24_000)
+    expect(difference(await through(24_000, 16_000, tone(24_000, 1_000, 1), 7), whole)).toBe(0)
+  })
+
+  it('takes away what the lower rate cannot hold', async () => {
+    const made = await through(24_000, 8_000, tone(24_000, 7_000, 1), 480)
+    expect(difference(made, new Int16Array(made.length))).toBeLessThan(100)
+  })
+
+  it('begins from silence each time, though a closed one was used for a loud sound', async () => {
+    const first = await createResampler(24_000, 16_000)
+    first.push(tone(24_000, 440, 1))
+    first.close()
+    const made = await through(24_000, 16_000, new Int16Array(2_400), 480)
+    expect(made).toEqual(new Int16Array(1_600))
+  })
+
+  it('leaves sound alone that has the rate already', async () => {
+    expect(await through(16_000, 16_000, tone(16_000, 440, 1), 160)).toEqual(tone(16_000, 440, 1))
+  })
+})
