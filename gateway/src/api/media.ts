@@ -6,6 +6,7 @@ import { z } from 'zod'
 import type { TranscriptionWish } from '#engines/engine.ts'
 import type { Images, ImageWish } from '#engines/images.ts'
 import type { Speech } from '#engines/speech.ts'
+import { queuesAs } from '#identity/caller.ts'
 import { Failure } from '../failure.ts'
 import { readJson } from './body.ts'
 import { ollamaDialect, openAiDialect } from './envelope.ts'
@@ -157,7 +158,7 @@ async function speak(
       'No speech engine is connected. On the gateway’s machine: sudo apt install espeak-ng',
     )
   await whileOpen(call, deps, 'speech', async (permit, left) => {
-    const spoken = await speech.speak(wish, left).catch((error: unknown) => {
+    const spoken = await speech.speak({ ...wish, ...queuing(call) }, left).catch((error: unknown) => {
       if (!left.aborted) throw error
     })
     if (!spoken) {
@@ -192,13 +193,18 @@ async function transcribe(call: Call, deps: MediaDeps, translate: boolean): Prom
     // Whichever there is now: one may have come or gone during the upload.
     const { transcriber } = deps.engines
     record.backend = transcriber.kind
-    const { contentType, text } = await transcriber.transcribeFile(file, wish, left)
+    const { contentType, text } = await transcriber.transcribeFile(file, { ...wish, ...queuing(call) }, left)
     record.firstByteAt = Date.now()
     return new Response(text, {
       headers: { 'content-type': contentType, 'x-request-id': record.id, ...permit.headers },
     })
     // Whatever of the upload is left.
   }).finally(() => incoming.resume())
+}
+
+/** Who waits, where an engine has others to serve. */
+function queuing({ caller }: Call): { readonly tenant: string; readonly caller: string } {
+  return { tenant: caller.tenant.id, caller: queuesAs(caller) }
 }
 
 function transcriptionWish(form: FormData, translate: boolean): TranscriptionWish {

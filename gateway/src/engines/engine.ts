@@ -40,13 +40,38 @@ export interface TranscriptionWish {
   readonly format?: string
   /** Into English. */
   readonly translate?: boolean
+  /** Whose turn it is, where several wait. */
+  readonly tenant?: string
+  readonly caller?: string
+}
+
+/** How a recording is to be heard. */
+export interface Hearing {
+  /** ISO 639-1; left out, the engine finds it. */
+  readonly language?: string
+  /** Words that are likely in it, such as names. */
+  readonly prompt?: string
+  /** Whose turn it is, where several wait. */
+  readonly tenant?: string
+  readonly caller?: string
+  /**
+   * A `partial` shows what was understood so far. It never waits, and makes way for the first final: both
+   * times it fails as `busy`. Left out, it is a final.
+   */
+  readonly urgency?: 'final' | 'partial'
 }
 
 export interface Transcriber {
-  readonly kind: 'whisper.cpp' | 'openai' | 'demo'
-  /** Words heard in PCM16 mono 16 kHz, trimmed; empty where nothing was said. Throws `Failure`. */
-  transcribe(samples: Int16Array, signal: AbortSignal): Promise<string>
-  /** What it makes of a whole file, in the form that was asked for. Throws `Failure`. */
+  readonly kind: 'whisper.cpp' | 'openai' | 'asr-webservice' | 'wyoming' | 'sherpa' | 'demo'
+  /**
+   * Words heard in PCM16 mono 16 kHz, trimmed; empty where nothing was said. Throws `Failure`. MUST end the
+   * upstream's work at once when `signal` is aborted, where the upstream can be told.
+   */
+  transcribe(samples: Int16Array, signal: AbortSignal, hearing?: Hearing): Promise<string>
+  /**
+   * What it makes of a whole file, in the form that was asked for. Throws `Failure`, `invalid` for a form or
+   * a kind of file that the engine does not know.
+   */
   transcribeFile(
     file: Blob,
     wish: TranscriptionWish,

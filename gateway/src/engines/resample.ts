@@ -69,6 +69,25 @@ export async function createResampler(from: number, to: number): Promise<Resampl
   }
 }
 
+/** A stream of sound at another rate. */
+export async function* resampled(
+  sound: AsyncIterable<Int16Array>,
+  from: number,
+  to: number,
+): AsyncGenerator<Int16Array> {
+  const resampler = await createResampler(from, to)
+  try {
+    for await (const samples of sound) {
+      const made = resampler.push(samples)
+      if (made.length > 0) yield made
+    }
+    const last = resampler.end()
+    if (last.length > 0) yield last
+  } finally {
+    resampler.close()
+  }
+}
+
 /** Steep sounds overshoot a little. */
 function toInt16(sample: number): number {
   return Math.max(-32_768, Math.min(32_767, Math.round(sample * 32_768)))

@@ -1,42 +1,45 @@
-/** Text to speech: any OpenAI-compatible server, Piper's own, or espeak-ng on this machine. */
+/** Text to speech, whichever engine speaks: what it is asked, and who goes next. */
 import { existsSync } from 'node:fs'
 import { Readable } from 'node:stream'
-import { execa } from 'execa'
-import { Pool } from 'undici'
+import { ReadableStream } from 'node:stream/web'
 import { Failure } from '../failure.ts'
-import { baseOf, postJson } from './post-json.ts'
-
-export interface SpeechWish {
-  readonly text: string
-  readonly voice: string | undefined
-  /** 1 is the voice's own pace. */
-  readonly speed: number
-  /** As OpenAI names them; undefined takes what the engine makes. */
-  readonly format: string | undefined
-}
+import { espeak } from './espeak.ts'
+import { openAiSpeech, piperSpeech } from './http-speech.ts'
+import { bytesOf } from './pcm.ts'
+import { createFairQueue } from './queue.ts'
+import {
+  speechRate,
+  type SayWish,
+  type SpeechConfig,
+  type SpeechWish,
+  type Spoken,
+  type Voice,
+} from './voice.ts'
+import { wavHeader } from './wav.ts'
 
 export interface Speech {
-  readonly kind: 'openai' | 'piper' | 'espeak-ng'
+  readonly kind: Voice['kind']
   /** Sound as it is made. Throws a `Failure`; ends what makes it when `signal` is aborted. */
-  speak(
-    wish: SpeechWish,
-    signal: AbortSignal,
-  ): Promise<{ readonly contentType: string; readonly sound: Readable }>
+  speak(wish: SpeechWish, signal: AbortSignal): Promise<Spoken>
+  /**
+   * PCM16 mono at 24 kHz as it is made, from now on and ahead of who reads it. Many may be asked for at once:
+   * they are spoken as their turns come. Throws a `Failure`, `busy` where too many wait; ends what makes it at
+   * once when `signal` is aborted, and when its reader goes.
+   */
+  say(wish: SayWish, signal: AbortSignal): AsyncIterable<Int16Array>
   close(): Promise<void>
 }
 
-export interface SpeechConfig {
-  readonly engine: 'openai' | 'piper' | 'espeak-ng'
-  readonly url?: string
-  readonly model?: string
-  readonly voice?: string
-}
-
-/** A long text on a slow CPU, before its first sound. */
-const firstSoundMs = 60_000
+/** A slow reader keeps nobody's turn up: five minutes of sound, 14 MB, are made ahead of it. */
+const aheadSamples = 5 * 60 * speechRate
 
 /** Undefined where nothing is configured and this machine has no espeak-ng. */
 export function createSpeech(config: SpeechConfig | undefined): Speech | undefined {
+  const voice = voiceOf(config)
+  return voice && inTurn(voice)
+}
+
+function voiceOf(config: SpeechConfig | undefined): Voice | undefined {
   if (config?.engine === 'openai' && config.url !== undefined) return openAiSpeech(config.url, config)
   if (config?.engine === 'piper' && config.url !== undefined) return piperSpeech(config.url, config)
   return config?.engine === 'espeak-ng' || existsSync('/usr/bin/espeak-ng')
@@ -44,94 +47,92 @@ export function createSpeech(config: SpeechConfig | undefined): Speech | undefin
     : undefined
 }
 
-/** `POST /v1/audio/speech`. Source: OpenAI's OpenAPI document. */
-function openAiSpeech(url: string, { model = 'tts-1', voice = 'alloy' }: SpeechConfig): Speech {
-  const { pool, base, post } = connect(url)
-  return {
-    kind: 'openai',
-    speak: (wish, signal) =>
-      post(
-        `${base}/v1/audio/speech`,
-        {
-          model,
-          voice: wish.voice ?? voice,
-          input: wish.text,
-          speed: wish.speed,
-          ...(wish.format !== undefined && { response_format: wish.format }),
+/** One line of waiting for each voice, in which tenants and callers take turns. */
+function inTurn(voice: Voice): Speech {
+  const queue = createFairQueue(voice.parallel)
+  const say: Speech['say'] = ({ tenant = '', caller = '', ...wish }, signal) => {
+    const unread = new AbortController()
+    const left = AbortSignal.any([signal, unread.signal])
+    let leave = (): void => {}
+    let sound: AsyncIterator<Int16Array> | undefined
+    let stop = (): void => {}
+    const finish = (): void => {
+      left.removeEventListener('abort', stop)
+      leave()
+    }
+    const speak = async () => {
+      left.throwIfAborted()
+      leave = await queue.enter({ tenant, caller, signal: left })
+      return voice.sound(wish, left)[Symbol.asyncIterator]()
+    }
+    return new ReadableStream<Int16Array>(
+      {
+        start(controller) {
+          // What was read ahead is not wanted any more, either.
+          stop = () => {
+            controller.error(left.reason)
+            leave()
+          }
+          left.addEventListener('abort', stop, { once: true })
         },
-        signal,
-      ),
-    close: () => pool.destroy(),
+        async pull(controller) {
+          try {
+            sound ??= await speak()
+            const { done, value } = await sound.next()
+            if (done !== true) return controller.enqueue(value)
+            controller.close()
+            finish()
+          } catch (error) {
+            finish()
+            throw error
+          }
+        },
+        async cancel() {
+          unread.abort()
+          await sound?.return?.()
+          finish()
+        },
+      },
+      { highWaterMark: aheadSamples, size: ({ length }) => length },
+    )
   }
-}
-
-/** `POST /` with the text as JSON gives WAV. Source: `http_server.py` in OHF-Voice/piper1-gpl. */
-function piperSpeech(url: string, { voice }: SpeechConfig): Speech {
-  const { pool, base, post } = connect(url)
   return {
-    kind: 'piper',
-    speak(wish, signal) {
-      mustBeWav('Piper', wish.format)
-      const spoken = wish.voice ?? voice
-      return post(
-        `${base}/`,
-        // Its scale is of length: twice as fast is half as long.
-        { text: wish.text, length_scale: 1 / wish.speed, ...(spoken !== undefined && { voice: spoken }) },
-        signal,
-      )
-    },
-    close: () => pool.destroy(),
+    kind: voice.kind,
+    say,
+    speak: (wish, signal) =>
+      voice.file && (wish.format === undefined || voice.formats.includes(wish.format))
+        ? voice.file(wish, signal)
+        : fromSamples(voice, wish, say(wish, signal)),
+    close: () => voice.close(),
   }
 }
 
-/** Words a minute at its own pace. Source: espeak-ng(1). */
-const espeakPace = 175
-
-function espeak(voice = 'en'): Speech {
+/** `pcm` and `wav`, which any voice's samples make. */
+async function fromSamples(
+  { kind, formats }: Voice,
+  { format = 'wav' }: SpeechWish,
+  said: AsyncIterable<Int16Array>,
+): Promise<Spoken> {
+  const sound = said[Symbol.asyncIterator]()
+  if (format !== 'pcm' && format !== 'wav') {
+    await sound.return?.()
+    throw new Failure(
+      'invalid',
+      `response_format: ${kind} makes ${[...new Set([...formats, 'wav', 'pcm'])].join(' and ')}, not ${format.slice(0, 16)}.`,
+    )
+  }
+  // Before its first sound it may still be refused.
+  const first = await sound.next()
+  async function* bytes(): AsyncGenerator<Buffer> {
+    try {
+      if (format === 'wav') yield wavHeader(speechRate)
+      for (let next = first; next.done !== true; next = await sound.next()) yield bytesOf(next.value)
+    } finally {
+      await sound.return?.()
+    }
+  }
   return {
-    kind: 'espeak-ng',
-    async speak(wish, signal) {
-      mustBeWav('espeak-ng', wish.format)
-      const spoken = wish.voice ?? voice
-      if (!/^[a-z][\w+-]{0,31}$/i.test(spoken))
-        throw new Failure('invalid', 'voice: espeak-ng’s voices are languages, for example "en" or "de".')
-      const pace = Math.round(Math.min(Math.max(espeakPace * wish.speed, 80), 450))
-      const child = execa('espeak-ng', ['--stdout', '-v', spoken, '-s', String(pace)], {
-        input: wish.text,
-        buffer: false,
-        reject: false,
-        cancelSignal: signal,
-        encoding: 'buffer',
-      })
-      const { stdout } = child
-      // Readable at its end, too.
-      await Promise.race([new Promise((settle) => stdout.once('readable', settle)), child])
-      if (stdout.readableLength === 0) {
-        const { code } = await child
-        if (code === 'ENOENT') throw new Failure('unavailable', 'espeak-ng is not installed on the gateway.')
-        throw new Failure('invalid', `voice: espeak-ng has none that is called “${spoken}”.`)
-      }
-      return { contentType: 'audio/wav', sound: stdout }
-    },
-    async close() {},
+    contentType: format === 'wav' ? 'audio/wav' : 'audio/pcm',
+    sound: Readable.from(bytes(), { objectMode: false }),
   }
-}
-
-function mustBeWav(name: string, format: string | undefined): void {
-  if (format !== undefined && format !== 'wav')
-    throw new Failure('invalid', `response_format: ${name} makes wav, not ${format.slice(0, 16)}.`)
-}
-
-function connect(url: string) {
-  const pool = new Pool(new URL(url).origin, {
-    connections: 8,
-    headersTimeout: firstSoundMs,
-    bodyTimeout: firstSoundMs,
-  })
-  const post = async (path: string, body: object, signal: AbortSignal) => {
-    const answer = await postJson(pool, 'speech engine', path, body, signal)
-    const type = answer.headers['content-type']
-    return { contentType: typeof type === 'string' ? type : 'audio/wav', sound: answer.body }
-  }
-  return { pool, base: baseOf(url), post }
 }

@@ -1,0 +1,91 @@
+/** Voices over HTTP: any OpenAI-compatible server's, or Piper's own. */
+import { Pool } from 'undici'
+import { Failure } from '../failure.ts'
+import { pcm16 } from './pcm.ts'
+import { baseOf, postJson } from './post-json.ts'
+import { resampled } from './resample.ts'
+import { speechRate, type SayWish, type SpeechConfig, type Spoken, type Voice } from './voice.ts'
+import { readWav } from './wav.ts'
+
+/** A long text on a slow CPU, before its first sound. */
+const firstSoundMs = 60_000
+
+/** `POST /v1/audio/speech`. Source: OpenAI's OpenAPI document. */
+export function openAiSpeech(url: string, { model = 'tts-1', voice = 'alloy' }: SpeechConfig): Voice {
+  const { pool, base, post } = connect(url)
+  const ask = (wish: SayWish, format: string | undefined, signal: AbortSignal) =>
+    post(
+      `${base}/v1/audio/speech`,
+      {
+        model,
+        voice: wish.voice ?? voice,
+        input: wish.text,
+        speed: wish.speed,
+        ...(format !== undefined && { response_format: format }),
+      },
+      signal,
+    )
+  return {
+    kind: 'openai',
+    // A GPU speaks several faster than they are listened to; more would only begin later.
+    parallel: 4,
+    formats: ['mp3', 'opus', 'aac', 'flac', 'wav', 'pcm'],
+    file: (wish, signal) => ask(wish, wish.format, signal),
+    async *sound(wish, signal) {
+      const { sound } = await ask(wish, 'pcm', signal)
+      yield* pcm16(whole(sound, signal))
+    },
+    close: () => pool.destroy(),
+  }
+}
+
+/** `POST /` with the text as JSON gives WAV. Source: `http_server.py` in OHF-Voice/piper1-gpl. */
+export function piperSpeech(url: string, { voice }: SpeechConfig): Voice {
+  const { pool, base, post } = connect(url)
+  const ask = (wish: SayWish, signal: AbortSignal) => {
+    const spoken = wish.voice ?? voice
+    return post(
+      `${base}/`,
+      // Its scale is of length: twice as fast is half as long.
+      { text: wish.text, length_scale: 1 / wish.speed, ...(spoken !== undefined && { voice: spoken }) },
+      signal,
+    )
+  }
+  return {
+    kind: 'piper',
+    parallel: 2,
+    formats: ['wav'],
+    file: ask,
+    async *sound(wish, signal) {
+      const { sound } = await ask(wish, signal)
+      const { sampleRate, bytes } = await readWav(whole(sound, signal))
+      yield* resampled(pcm16(bytes), sampleRate, speechRate)
+    },
+    close: () => pool.destroy(),
+  }
+}
+
+function connect(url: string) {
+  const pool = new Pool(new URL(url).origin, {
+    connections: 8,
+    headersTimeout: firstSoundMs,
+    bodyTimeout: firstSoundMs,
+  })
+  const post = async (path: string, body: object, signal: AbortSignal): Promise<Spoken> => {
+    const answer = await postJson(pool, 'speech engine', path, body, signal)
+    const type = answer.headers['content-type']
+    return { contentType: typeof type === 'string' ? type : 'audio/wav', sound: answer.body }
+  }
+  return { pool, base: baseOf(url), post }
+}
+
+/** The bytes as they come; a connection that broke is no end of the sound. */
+async function* whole(sound: Spoken['sound'], signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of sound as AsyncIterable<Buffer>) yield chunk
+  } catch (error) {
+    throw signal.aborted
+      ? signal.reason
+      : new Failure('bad_upstream', 'The speech engine broke off before it had said everything.', error)
+  }
+}
