@@ -18,6 +18,10 @@ const httpUrl = z
   .url({ protocol: /^https?$/, error: 'is no http:// or https:// address' })
   .transform((url) => url.replace(/\/+$/, ''))
 
+const listenerUrl = z
+  .url({ protocol: /^(?:https?|tcp)$/, error: 'is no http://, https:// or tcp:// address' })
+  .transform((url) => url.replace(/\/+$/, ''))
+
 const options = z.object({
   state: z.string().min(1).optional(),
   port: z.coerce
@@ -28,7 +32,7 @@ const options = z.object({
     .default(defaultPort),
   loopback: z.boolean().default(false),
   ollama: httpUrl.default(defaultOllama),
-  whisper: httpUrl.optional(),
+  whisper: listenerUrl.optional(),
   endpoint: z.string().min(1).optional(),
   range: z.string().min(1).optional(),
   config: z.string().min(1).optional(),
@@ -67,15 +71,23 @@ const file = z.strictObject({
       contextTokens: z.int().min(512).default(131_072),
     })
     .prefault({}),
-  whisper: httpUrl.optional(),
+  /** `tcp://` for one that speaks Wyoming. */
+  whisper: listenerUrl.optional(),
   speech: z
     .strictObject({
-      engine: z.enum(['openai', 'piper', 'espeak-ng']),
-      url: httpUrl.optional(),
+      engine: z.enum(['openai', 'piper', 'wyoming', 'sherpa', 'espeak-ng']),
+      url: listenerUrl.optional(),
       model: z.string().optional(),
       voice: z.string().optional(),
     })
-    .refine(({ engine, url }) => engine === 'espeak-ng' || url !== undefined, 'needs its url')
+    .refine(
+      ({ engine, url }) => engine === 'espeak-ng' || engine === 'sherpa' || url !== undefined,
+      'needs its url',
+    )
+    .refine(
+      ({ engine, url }) => url === undefined || (engine === 'wyoming') === url.startsWith('tcp:'),
+      'needs a tcp:// url for wyoming, and http:// or https:// for the others',
+    )
     .optional(),
   images: z
     .strictObject({ engine: z.enum(['automatic1111', 'openai']), url: httpUrl, model: z.string().optional() })

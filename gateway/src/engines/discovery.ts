@@ -8,6 +8,7 @@ import type { Engines, Transcriber } from './engine.ts'
 import { createOllamaChat } from './ollama.ts'
 import { createModelPool, type ModelPool } from './pool.ts'
 import { createPatience, lookEveryMs, probeTimeoutMs, sleeps } from './watch.ts'
+import { inTurn } from './turns.ts'
 import { findWhisper, type Whisper } from './whisper.ts'
 
 export interface EngineOptions {
@@ -138,7 +139,7 @@ function whisperSeeker(
       if (url === undefined) return
       try {
         if (found) await found.probe(signal)
-        else found = await findWhisper(url, signal)
+        else found = inTurn(await findWhisper(url, signal))
         now = { engine: found, state: { kind: found.kind, ready: true, models: found.models } }
         slow.answered()
       } catch (error) {

@@ -16,6 +16,7 @@ import {
   type Voice,
 } from './voice.ts'
 import { wavHeader } from './wav.ts'
+import { wyomingSpeech } from './wyoming-speech.ts'
 
 export interface Speech {
   readonly kind: Voice['kind']
@@ -42,6 +43,7 @@ export function createSpeech(config: SpeechConfig | undefined): Speech | undefin
 function voiceOf(config: SpeechConfig | undefined): Voice | undefined {
   if (config?.engine === 'openai' && config.url !== undefined) return openAiSpeech(config.url, config)
   if (config?.engine === 'piper' && config.url !== undefined) return piperSpeech(config.url, config)
+  if (config?.engine === 'wyoming' && config.url !== undefined) return wyomingSpeech(config.url, config)
   return config?.engine === 'espeak-ng' || existsSync('/usr/bin/espeak-ng')
     ? espeak(config?.voice)
     : undefined
