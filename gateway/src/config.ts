@@ -7,6 +7,7 @@ import { isDuration } from '@sotto/provisioning/commands/arguments.ts'
 import ms from 'ms'
 import { parse } from 'yaml'
 import { z } from 'zod'
+import { voices, whispers } from '#engines/models.ts'
 
 /** High, so that no web server has it and no root is needed for it. */
 export const defaultPort = 8443
@@ -47,6 +48,8 @@ const duration = z.union([z.number().min(0), z.string()]).transform((value, cont
 })
 const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'is no name of small letters, digits and dashes')
 
+const namesOf = (models: readonly { readonly name: string }[]): string[] => models.map((one) => one.name)
+
 /** `config.yaml`. What it leaves out has its default. */
 const file = z.strictObject({
   /** Where models are; left out, the one Ollama of `--ollama`. */
@@ -73,6 +76,15 @@ const file = z.strictObject({
     .prefault({}),
   /** `tcp://` for one that speaks Wyoming. */
   whisper: listenerUrl.optional(),
+  /** The Whisper of our own, which is fetched once; without it only one whose files are there is used. */
+  embedded: z
+    .union([z.boolean(), z.strictObject({ whisper: z.enum(namesOf(whispers)) })], {
+      error: `is true, false or { whisper: NAME }, one of ${namesOf(whispers).join(', ')}`,
+    })
+    .transform((given) =>
+      given === true ? namesOf(whispers)[0] : given === false ? undefined : given.whisper,
+    )
+    .optional(),
   speech: z
     .strictObject({
       engine: z.enum(['openai', 'piper', 'wyoming', 'sherpa', 'espeak-ng']),
@@ -87,6 +99,10 @@ const file = z.strictObject({
     .refine(
       ({ engine, url }) => url === undefined || (engine === 'wyoming') === url.startsWith('tcp:'),
       'needs a tcp:// url for wyoming, and http:// or https:// for the others',
+    )
+    .refine(
+      ({ engine, model }) => engine !== 'sherpa' || model === undefined || namesOf(voices).includes(model),
+      `has one of these models: ${namesOf(voices).join(', ')}`,
     )
     .optional(),
   images: z

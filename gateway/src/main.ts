@@ -35,6 +35,7 @@ import { openService } from '#api/services.ts'
 import { createEngines, type EngineOptions } from '#engines/discovery.ts'
 import type { Engines } from '#engines/engine.ts'
 import { createImages } from '#engines/images.ts'
+import { createModelStore, type ModelStore } from '#engines/model-store.ts'
 import { createSpeech } from '#engines/speech.ts'
 import { createDirectory, normal, type Directory } from '#identity/directory.ts'
 import type { Identity } from '#identity/identify.ts'
@@ -140,9 +141,10 @@ async function open(
     progress,
   })
   if (!(overlay instanceof Problem)) onClose(() => overlay.close())
+  const models = createModelStore(join(state.directory, 'models'))
   const engines = await progress.step(
     'Engines',
-    () => createEngines(engineOptions(config, log)),
+    () => createEngines(engineOptions(config, models, log)),
     ({ states }) => `${states.chat.kind}, ${states.transcription.kind}`,
   )
   onClose(() => engines.close())
@@ -163,6 +165,7 @@ async function open(
     identity,
     records,
     engines,
+    models,
     network,
     log,
     onClose,
@@ -210,11 +213,16 @@ async function open(
   }
 }
 
-function engineOptions({ file, ollama, whisper = file.whisper }: GatewayConfig, log: Logger): EngineOptions {
+function engineOptions(
+  { file, ollama, whisper = file.whisper }: GatewayConfig,
+  store: ModelStore,
+  log: Logger,
+): EngineOptions {
   return {
     backends: file.backends ?? [{ name: 'ollama', url: ollama, kind: 'ollama', parallel: defaultParallel }],
     aliases: file.aliases,
     ...(whisper !== undefined && { whisper }),
+    embedded: { store, ...(file.embedded !== undefined && { whisper: file.embedded }) },
     log,
   }
 }
@@ -297,6 +305,7 @@ interface ServeDeps extends Surroundings {
   readonly identity: Identity
   readonly records: Records
   readonly engines: Engines
+  readonly models: ModelStore
   readonly network: Network
   readonly database: Database
   readonly exchange: Exchange
@@ -315,6 +324,7 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
     follow,
     identity,
     log,
+    models,
     progress,
     records,
     web,
@@ -325,7 +335,7 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
   // Once the port is known it stays.
   let known: OwnNames | undefined
   const names = () => (known ??= ownNames([...addresses, overlayName, ...loopbackNames], port, file.origins))
-  const speech = createSpeech(file.speech)
+  const speech = createSpeech(file.speech, models)
   const images = file.images && createImages(file.images)
   const services = file.services.map(({ timeout, ...service }) =>
     openService({ ...service, timeoutMs: timeout }),
