@@ -8,12 +8,11 @@ const tone = (rate: number, hertz: number, seconds: number): Int16Array =>
 
 async function through(from: number, to: number, samples: Int16Array, step: number): Promise<Int16Array> {
   const resampler = await createResampler(from, to)
-  const made: number[] = []
-  for (let at = 0; at < samples.length; at += step)
-    made.push(...resampler.push(samples.subarray(at, at + step)))
-  made.push(...resampler.end())
+  const made: Int16Array[] = []
+  for (let at = 0; at < samples.length; at += step) made.push(resampler.push(samples.subarray(at, at + step)))
+  made.push(resampler.end())
   resampler.close()
-  return Int16Array.from(made)
+  return Int16Array.from(made.flatMap((part) => Array.from(part)))
 }
 
 /** The greatest difference, but for the edges, where sound begins from nothing. */
@@ -54,6 +53,15 @@ describe('resampling', () => {
     first.close()
     const made = await through(24_000, 16_000, new Int16Array(2_400), 480)
     expect(made).toEqual(new Int16Array(1_600))
+  })
+
+  it('takes long pieces, too, though a closed one was made for other rates', async () => {
+    for (const [from, to] of [
+      [8_000, 48_000],
+      [48_000, 8_000],
+      [22_050, 24_000],
+    ] as const)
+      expect(await through(from, to, tone(from, 440, 3), from * 3)).toHaveLength(to * 3)
   })
 
   it('leaves sound alone that has the rate already', async () => {

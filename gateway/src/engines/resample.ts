@@ -29,6 +29,8 @@ export async function createResampler(from: number, to: number): Promise<Resampl
   // Either of these makes its state anew, even where the rate stays.
   converter.inputSampleRate = from
   converter.outputSampleRate = to
+  // What it checks lengths by; version 2.1.2 leaves it at the rates that it was made for.
+  converter.ratio = to / from
   // A second at a time: the converter's own memory holds some twenty.
   const input = new Float32Array(from)
   const output = new Float32Array(to + lookahead)
