@@ -51,6 +51,18 @@ describe('speech', () => {
     ])
   })
 
+  it('comes as samples at 24 kHz from every engine, for who asks for pcm', async () => {
+    const speech = createSpeech({ engine: 'espeak-ng' })
+    const { openai } = await open({ ...(speech && { speech }) })
+    const ask = (response_format: 'pcm' | 'wav') =>
+      openai.audio.speech.create({ model: 'tts-1', voice: 'en', input: 'Good morning.', response_format })
+    const pcm = await ask('pcm')
+    expect(pcm.headers.get('content-type')).toBe('audio/pcm')
+    const samples = (await pcm.arrayBuffer()).byteLength / 2
+    const spoken = ((await (await ask('wav')).arrayBuffer()).byteLength - 44) / 2
+    expect(samples).toBe(Math.round((spoken * 24_000) / 22_050))
+  })
+
   it('passes on what an OpenAI-compatible server speaks, in the format that was asked for', async () => {
     const tts = await upstream(({ response }) =>
       response.writeHead(200, { 'content-type': 'audio/mpeg' }).end(sound),
