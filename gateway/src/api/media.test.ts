@@ -85,20 +85,25 @@ describe('speech', () => {
     })
   })
 
-  it('asks Piper as its server is asked', async () => {
-    const piper = await upstream(({ response }) =>
-      response.writeHead(200, { 'content-type': 'audio/wav' }).end(sound),
-    )
-    const speech = createSpeech({ engine: 'piper', url: piper.url, voice: 'en_US-amy' })
-    const { post } = await open({ ...(speech && { speech }) })
-    expect((await post('/tts/api/speak', { text: 'Hi', speed: 2 })).status).toBe(200)
-    expect(piper.calls[0]).toMatchObject({ route: 'POST /' })
-    expect(JSON.parse(piper.calls[0]?.body.toString() ?? '')).toEqual({
-      text: 'Hi',
-      length_scale: 0.5,
-      voice: 'en_US-amy',
+  for (const path of ['/synthesize', '/'])
+    it(`asks Piper as its server is asked, at ${path}`, async () => {
+      const piper = await upstream(({ response, route }) =>
+        route === `POST ${path}`
+          ? response.writeHead(200, { 'content-type': 'audio/wav' }).end(sound)
+          : response.writeHead(404).end('Not Found'),
+      )
+      const speech = createSpeech({ engine: 'piper', url: piper.url, voice: 'en_US-amy' })
+      const { post } = await open({ ...(speech && { speech }) })
+      expect((await post('/tts/api/speak', { text: 'Hi', speed: 2 })).status).toBe(200)
+      const asked = piper.calls.length
+      expect((await post('/tts/api/speak', { text: 'Hi', speed: 2 })).status).toBe(200)
+      expect(piper.calls.length).toBe(asked + 1)
+      expect(JSON.parse(piper.calls.at(-1)?.body.toString() ?? '')).toEqual({
+        text: 'Hi',
+        length_scale: 0.5,
+        voice: 'en_US-amy',
+      })
     })
-  })
 
   for (const [what, body, said] of [
     [

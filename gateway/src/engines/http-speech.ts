@@ -50,17 +50,26 @@ export function openAiSpeech(url: string, { model = 'tts-1', voice = 'alloy' }: 
   }
 }
 
-/** `POST /` with the text as JSON gives WAV. Source: `http_server.py` in OHF-Voice/piper1-gpl. */
+/**
+ * `POST /synthesize` with the text as JSON gives WAV; before 2026 it was `POST /`.
+ * Source: `http_server.py` in OHF-Voice/piper1-gpl.
+ */
 export function piperSpeech(url: string, { voice }: SpeechConfig): Voice {
   const { pool, base, post } = connect(url)
-  const ask = (wish: SayWish, signal: AbortSignal) => {
+  let path = '/synthesize'
+  const ask = (wish: SayWish, signal: AbortSignal): Promise<Spoken> => {
     const spoken = wish.voice ?? voice
-    return post(
-      `${base}/`,
-      // Its scale is of length: twice as fast is half as long.
-      { text: wish.text, length_scale: 1 / wish.speed, ...(spoken !== undefined && { voice: spoken }) },
-      signal,
-    )
+    // Its scale is of length: twice as fast is half as long.
+    const body = {
+      text: wish.text,
+      length_scale: 1 / wish.speed,
+      ...(spoken !== undefined && { voice: spoken }),
+    }
+    return post(`${base}${path}`, body, signal).catch((error: unknown) => {
+      if (path === '/' || !(error instanceof Failure && error.code === 'not_found')) throw error
+      path = '/'
+      return post(`${base}${path}`, body, signal)
+    })
   }
   return {
     kind: 'piper',
