@@ -79,10 +79,25 @@ origins: [https://chat.home/]
     })
   })
 
+  it('names what hears and what speaks', async () => {
+    expect(await read('whisper: tcp://127.0.0.1:10300/')).toMatchObject({ whisper: 'tcp://127.0.0.1:10300' })
+    expect(await read('embedded: true')).toMatchObject({ embedded: 'whisper-base' })
+    expect((await read('embedded: false')).embedded).toBeUndefined()
+    expect(await read('embedded: { whisper: whisper-tiny.en }')).toMatchObject({
+      embedded: 'whisper-tiny.en',
+    })
+    for (const speech of [{ engine: 'wyoming', url: 'tcp://127.0.0.1:10200' }, { engine: 'sherpa' }])
+      expect(await read(JSON.stringify({ speech }))).toMatchObject({ speech })
+  })
+
   for (const [what, text, said] of [
     ['a field that is not known', 'bakends: []', /config\.yaml: bakends: is not known/],
     ['a value that is wrong', 'backends: [{ name: A b, url: http://x }]', /backends\.0\.name: is no name/],
     ['a duration that is none', 'limits: { keepAlive: soon }', /limits\.keepAlive: is no duration/],
+    ['a voice without its server', 'speech: { engine: piper }', /speech: needs its url/],
+    ['a server of another kind', 'speech: { engine: wyoming, url: http://x }', /speech: needs a tcp:/],
+    ['a voice that is none', 'speech: { engine: sherpa, model: hal }', /speech: has one of these.*kokoro/],
+    ['a Whisper that is none', 'embedded: { whisper: huge }', /embedded.*whisper-tiny\.en/],
     ['what is no YAML', 'backends: [', /can’t be read/],
   ] as const)
     it(`is refused with its place for ${what}`, async () => {
@@ -97,6 +112,7 @@ origins: [https://chat.home/]
       'aliases',
       'auditDays',
       'backends',
+      'embedded',
       'images',
       'limits',
       'origins',

@@ -7,6 +7,7 @@ import { isDuration } from '@sotto/provisioning/commands/arguments.ts'
 import ms from 'ms'
 import { parse } from 'yaml'
 import { z } from 'zod'
+import { voices, whispers } from '#engines/models.ts'
 
 /** High, so that no web server has it and no root is needed for it. */
 export const defaultPort = 8443
@@ -16,6 +17,10 @@ export const defaultParallel = 4
 
 const httpUrl = z
   .url({ protocol: /^https?$/, error: 'is no http:// or https:// address' })
+  .transform((url) => url.replace(/\/+$/, ''))
+
+const listenerUrl = z
+  .url({ protocol: /^(?:https?|tcp)$/, error: 'is no http://, https:// or tcp:// address' })
   .transform((url) => url.replace(/\/+$/, ''))
 
 const options = z.object({
@@ -28,7 +33,7 @@ const options = z.object({
     .default(defaultPort),
   loopback: z.boolean().default(false),
   ollama: httpUrl.default(defaultOllama),
-  whisper: httpUrl.optional(),
+  whisper: listenerUrl.optional(),
   endpoint: z.string().min(1).optional(),
   range: z.string().min(1).optional(),
   config: z.string().min(1).optional(),
@@ -42,6 +47,8 @@ const duration = z.union([z.number().min(0), z.string()]).transform((value, cont
   return z.NEVER
 })
 const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'is no name of small letters, digits and dashes')
+
+const namesOf = (models: readonly { readonly name: string }[]): string[] => models.map((one) => one.name)
 
 /** `config.yaml`. What it leaves out has its default. */
 const file = z.strictObject({
@@ -67,15 +74,36 @@ const file = z.strictObject({
       contextTokens: z.int().min(512).default(131_072),
     })
     .prefault({}),
-  whisper: httpUrl.optional(),
+  /** `tcp://` for one that speaks Wyoming. */
+  whisper: listenerUrl.optional(),
+  /** The Whisper of our own, which is fetched once; without it only one whose files are there is used. */
+  embedded: z
+    .union([z.boolean(), z.strictObject({ whisper: z.enum(namesOf(whispers)) })], {
+      error: `is true, false or { whisper: NAME }, one of ${namesOf(whispers).join(', ')}`,
+    })
+    .transform((given) =>
+      given === true ? namesOf(whispers)[0] : given === false ? undefined : given.whisper,
+    )
+    .optional(),
   speech: z
     .strictObject({
-      engine: z.enum(['openai', 'piper', 'espeak-ng']),
-      url: httpUrl.optional(),
+      engine: z.enum(['openai', 'piper', 'wyoming', 'sherpa', 'espeak-ng']),
+      url: listenerUrl.optional(),
       model: z.string().optional(),
       voice: z.string().optional(),
     })
-    .refine(({ engine, url }) => engine === 'espeak-ng' || url !== undefined, 'needs its url')
+    .refine(
+      ({ engine, url }) => engine === 'espeak-ng' || engine === 'sherpa' || url !== undefined,
+      'needs its url',
+    )
+    .refine(
+      ({ engine, url }) => url === undefined || (engine === 'wyoming') === url.startsWith('tcp:'),
+      'needs a tcp:// url for wyoming, and http:// or https:// for the others',
+    )
+    .refine(
+      ({ engine, model }) => engine !== 'sherpa' || model === undefined || namesOf(voices).includes(model),
+      `has one of these models: ${namesOf(voices).join(', ')}`,
+    )
     .optional(),
   images: z
     .strictObject({ engine: z.enum(['automatic1111', 'openai']), url: httpUrl, model: z.string().optional() })

@@ -36,6 +36,7 @@ import { openConversations, type Conversations } from '#conversations/conversati
 import { createEngines, type EngineOptions } from '#engines/discovery.ts'
 import type { Engines } from '#engines/engine.ts'
 import { createImages } from '#engines/images.ts'
+import { createModelStore, type ModelStore } from '#engines/model-store.ts'
 import { createSpeech } from '#engines/speech.ts'
 import { createDirectory, normal, type Directory } from '#identity/directory.ts'
 import type { Identity } from '#identity/identify.ts'
@@ -142,9 +143,10 @@ async function open(
     progress,
   })
   if (!(overlay instanceof Problem)) onClose(() => overlay.close())
+  const models = createModelStore(join(state.directory, 'models'))
   const engines = await progress.step(
     'Engines',
-    () => createEngines(engineOptions(config, log)),
+    () => createEngines(engineOptions(config, models, log)),
     ({ states }) => `${states.chat.kind}, ${states.transcription.kind}`,
   )
   onClose(() => engines.close())
@@ -168,6 +170,7 @@ async function open(
     records,
     conversations,
     engines,
+    models,
     network,
     log,
     onClose,
@@ -215,11 +218,16 @@ async function open(
   }
 }
 
-function engineOptions({ file, ollama, whisper = file.whisper }: GatewayConfig, log: Logger): EngineOptions {
+function engineOptions(
+  { file, ollama, whisper = file.whisper }: GatewayConfig,
+  store: ModelStore,
+  log: Logger,
+): EngineOptions {
   return {
     backends: file.backends ?? [{ name: 'ollama', url: ollama, kind: 'ollama', parallel: defaultParallel }],
     aliases: file.aliases,
     ...(whisper !== undefined && { whisper }),
+    embedded: { store, ...(file.embedded !== undefined && { whisper: file.embedded }) },
     log,
   }
 }
@@ -303,6 +311,7 @@ interface ServeDeps extends Surroundings {
   readonly records: Records
   readonly conversations: Conversations
   readonly engines: Engines
+  readonly models: ModelStore
   readonly network: Network
   readonly database: Database
   readonly exchange: Exchange
@@ -322,6 +331,7 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
     follow,
     identity,
     log,
+    models,
     progress,
     records,
     web,
@@ -332,7 +342,7 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
   // Once the port is known it stays.
   let known: OwnNames | undefined
   const names = () => (known ??= ownNames([...addresses, overlayName, ...loopbackNames], port, file.origins))
-  const speech = createSpeech(file.speech)
+  const speech = createSpeech(file.speech, models)
   const images = file.images && createImages(file.images)
   const activity = await loadVoiceActivity()
   deps.onClose(() => activity.close())

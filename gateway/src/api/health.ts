@@ -7,7 +7,7 @@ import { ollamaDialect } from './envelope.ts'
 import type { Route } from './route.ts'
 
 const engineState = z.object({
-  kind: z.enum(['ollama', 'whisper.cpp', 'openai', 'demo']),
+  kind: z.enum(['ollama', 'whisper.cpp', 'openai', 'asr-webservice', 'wyoming', 'sherpa', 'demo']),
   ready: z.boolean(),
   models: z.array(z.string()),
   problem: z.string().optional(),

@@ -51,6 +51,18 @@ describe('speech', () => {
     ])
   })
 
+  it('comes as samples at 24 kHz from every engine, for who asks for pcm', async () => {
+    const speech = createSpeech({ engine: 'espeak-ng' })
+    const { openai } = await open({ ...(speech && { speech }) })
+    const ask = (response_format: 'pcm' | 'wav') =>
+      openai.audio.speech.create({ model: 'tts-1', voice: 'en', input: 'Good morning.', response_format })
+    const pcm = await ask('pcm')
+    expect(pcm.headers.get('content-type')).toBe('audio/pcm')
+    const samples = (await pcm.arrayBuffer()).byteLength / 2
+    const spoken = ((await (await ask('wav')).arrayBuffer()).byteLength - 44) / 2
+    expect(samples).toBe(Math.round((spoken * 24_000) / 22_050))
+  })
+
   it('passes on what an OpenAI-compatible server speaks, in the format that was asked for', async () => {
     const tts = await upstream(({ response }) =>
       response.writeHead(200, { 'content-type': 'audio/mpeg' }).end(sound),
@@ -73,20 +85,25 @@ describe('speech', () => {
     })
   })
 
-  it('asks Piper as its server is asked', async () => {
-    const piper = await upstream(({ response }) =>
-      response.writeHead(200, { 'content-type': 'audio/wav' }).end(sound),
-    )
-    const speech = createSpeech({ engine: 'piper', url: piper.url, voice: 'en_US-amy' })
-    const { post } = await open({ ...(speech && { speech }) })
-    expect((await post('/tts/api/speak', { text: 'Hi', speed: 2 })).status).toBe(200)
-    expect(piper.calls[0]).toMatchObject({ route: 'POST /' })
-    expect(JSON.parse(piper.calls[0]?.body.toString() ?? '')).toEqual({
-      text: 'Hi',
-      length_scale: 0.5,
-      voice: 'en_US-amy',
+  for (const path of ['/synthesize', '/'])
+    it(`asks Piper as its server is asked, at ${path}`, async () => {
+      const piper = await upstream(({ response, route }) =>
+        route === `POST ${path}`
+          ? response.writeHead(200, { 'content-type': 'audio/wav' }).end(sound)
+          : response.writeHead(404).end('Not Found'),
+      )
+      const speech = createSpeech({ engine: 'piper', url: piper.url, voice: 'en_US-amy' })
+      const { post } = await open({ ...(speech && { speech }) })
+      expect((await post('/tts/api/speak', { text: 'Hi', speed: 2 })).status).toBe(200)
+      const asked = piper.calls.length
+      expect((await post('/tts/api/speak', { text: 'Hi', speed: 2 })).status).toBe(200)
+      expect(piper.calls.length).toBe(asked + 1)
+      expect(JSON.parse(piper.calls.at(-1)?.body.toString() ?? '')).toEqual({
+        text: 'Hi',
+        length_scale: 0.5,
+        voice: 'en_US-amy',
+      })
     })
-  })
 
   for (const [what, body, said] of [
     [

@@ -24,7 +24,10 @@ export function upCommand(deps: UpDeps): Command {
     )
     .option('--range <cidr>', 'IPv4 range of a new network, /16 to /29 (default: a free 10.77.x.0/24)')
     .option('--ollama <url>', 'Ollama (default: OLLAMA_HOST, else http://127.0.0.1:11434)')
-    .option('--whisper <url>', "whisper.cpp's server or any OpenAI-compatible one")
+    .option(
+      '--whisper <url>',
+      "speech to text: whisper.cpp's server, an OpenAI-compatible one, or tcp:// for Wyoming",
+    )
     .option(
       '--config <file>',
       'backends, aliases, services and limits (default: config.yaml in the state directory)',

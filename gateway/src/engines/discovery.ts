@@ -4,10 +4,14 @@ import type { EngineState, EngineStates } from '#protocol/events.ts'
 import { Failure } from '../failure.ts'
 import { createBackend, type Backend, type BackendConfig } from './backend.ts'
 import { demoChat, demoTranscriber } from './demo.ts'
+import { createEmbedded, embeddedWhisper } from './embedded.ts'
 import type { Engines, Transcriber } from './engine.ts'
+import type { ModelStore } from './model-store.ts'
+import { whispers } from './models.ts'
 import { createOllamaChat } from './ollama.ts'
 import { createModelPool, type ModelPool } from './pool.ts'
 import { createPatience, lookEveryMs, probeTimeoutMs, sleeps } from './watch.ts'
+import { inTurn } from './turns.ts'
 import { findWhisper, type Whisper } from './whisper.ts'
 
 export interface EngineOptions {
@@ -15,11 +19,18 @@ export interface EngineOptions {
   readonly backends: readonly BackendConfig[]
   /** Names that clients may say, with the models that they mean. */
   readonly aliases?: Readonly<Record<string, string>>
-  /** Where Whisper is looked for; without it there is only the demo. */
+  /** Where Whisper is looked for; without it there is the embedded one, or only the demo. */
   readonly whisper?: string
+  readonly embedded?: EmbeddedOptions
   readonly log: Pick<Logger, 'info' | 'warn'>
   /** Between two looks, in milliseconds. */
   readonly everyMs?: number
+}
+
+export interface EmbeddedOptions {
+  readonly store: ModelStore
+  /** The Whisper that is fetched where it is missing; left out, one whose files are there is used. */
+  readonly whisper?: string
 }
 
 /** Resolves after the first look, so that a start can say what was found. */
@@ -30,7 +41,7 @@ export async function createEngines(options: EngineOptions): Promise<Engines> {
   const backends: Backend[] = []
   const pool = createModelPool(backends, options.aliases)
   const ollama = createOllamaChat(pool)
-  const whisper = whisperSeeker(options.whisper)
+  const whisper = whisperSeeker(whisperFinder(options), remedyFor(options))
   const states = (): EngineStates => ({ chat: chatState(backends, pool), transcription: whisper.now.state })
   let told = ''
   const tell = (): void => {
@@ -113,20 +124,45 @@ interface Seeker {
   close(): Promise<void>
 }
 
+interface Finder {
+  /** Throws a `Failure` where there is nothing, or not yet. */
+  find(signal: AbortSignal): Promise<Whisper>
+  close(): Promise<void>
+}
+
+function whisperFinder({ whisper, embedded }: EngineOptions): Finder {
+  if (whisper !== undefined) return { find: (signal) => findWhisper(whisper, signal), async close() {} }
+  const wanted = whispers.find(({ name }) => name === embedded?.whisper)
+  const fetched = embedded && wanted && createEmbedded(embedded.store, wanted)
+  return {
+    async find() {
+      const model = wanted ?? whispers.find((one) => embedded?.store.find(one) !== undefined)
+      if (!embedded || !model) throw new Failure('unavailable', 'No Whisper is configured.')
+      const process = fetched ?? createEmbedded(embedded.store, model)
+      process.sherpa()
+      return embeddedWhisper(process, model)
+    },
+    close: async () => fetched?.close(),
+  }
+}
+
+function remedyFor({ whisper, embedded }: EngineOptions): string {
+  if (whisper === undefined && embedded?.whisper !== undefined)
+    return 'It goes on by itself; the README says how to put the files there by hand.'
+  return (
+    "Start whisper.cpp's whisper-server, then the gateway with: npm start -- --whisper http://127.0.0.1:8080. " +
+    'Or write “embedded: true” in config.yaml: the gateway then fetches a Whisper of its own.'
+  )
+}
+
 function whisperSeeker(
-  url: string | undefined,
+  finder: Finder,
+  remedy: string,
 ): Seeker & { readonly now: { state: EngineState; engine: Transcriber } } {
   let found: Whisper | undefined
   const missing = (problem: string) => ({
     engine: demoTranscriber,
-    state: {
-      kind: 'demo' as const,
-      ready: true,
-      models: [],
-      problem,
-      remedy:
-        "Start whisper.cpp's whisper-server, then the gateway with: npm start -- --whisper http://127.0.0.1:8080",
-    },
+    state: { kind: 'demo' as const, ready: true, models: [], problem, remedy },
   })
   let now: { state: EngineState; engine: Transcriber } = missing('No Whisper is configured.')
   const slow = createPatience('unavailable')
@@ -135,10 +171,9 @@ function whisperSeeker(
       return now
     },
     async look(signal) {
-      if (url === undefined) return
       try {
         if (found) await found.probe(signal)
-        else found = await findWhisper(url, signal)
+        else found = inTurn(await finder.find(signal))
         now = { engine: found, state: { kind: found.kind, ready: true, models: found.models } }
         slow.answered()
       } catch (error) {
@@ -151,6 +186,9 @@ function whisperSeeker(
         now = missing(error instanceof Failure ? error.message : 'No Whisper answers.')
       }
     },
-    close: async () => found?.close(),
+    async close() {
+      await found?.close()
+      await finder.close()
+    },
   }
 }

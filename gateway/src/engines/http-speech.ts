@@ -13,7 +13,7 @@ const firstSoundMs = 60_000
 /** `POST /v1/audio/speech`. Source: OpenAI's OpenAPI document. */
 export function openAiSpeech(url: string, { model = 'tts-1', voice = 'alloy' }: SpeechConfig): Voice {
   const { pool, base, post } = connect(url)
-  const ask = (wish: SayWish, format: string | undefined, signal: AbortSignal) =>
+  const ask = (wish: SayWish, format: string | undefined, signal: AbortSignal, unnamed?: string) =>
     post(
       `${base}/v1/audio/speech`,
       {
@@ -24,6 +24,7 @@ export function openAiSpeech(url: string, { model = 'tts-1', voice = 'alloy' }: 
         ...(format !== undefined && { response_format: format }),
       },
       signal,
+      unnamed,
     )
   return {
     kind: 'openai',
@@ -32,24 +33,43 @@ export function openAiSpeech(url: string, { model = 'tts-1', voice = 'alloy' }: 
     formats: ['mp3', 'opus', 'aac', 'flac', 'wav', 'pcm'],
     file: (wish, signal) => ask(wish, wish.format, signal),
     async *sound(wish, signal) {
-      const { sound } = await ask(wish, 'pcm', signal)
-      yield* pcm16(whole(sound, signal))
+      const { contentType, sound } = await ask(wish, 'pcm', signal, 'audio/pcm')
+      // Not all that call themselves compatible know `pcm`.
+      if (/wav/i.test(contentType)) return yield* fromWav(sound, signal)
+      if (/mpeg|mp3|opus|ogg|aac|flac|json|html/i.test(contentType)) {
+        sound.once('error', () => {}).destroy()
+        throw new Failure(
+          'bad_upstream',
+          'The speech engine does not make pcm, which voice needs.',
+          contentType,
+        )
+      }
+      return yield* pcm16(whole(sound, signal))
     },
     close: () => pool.destroy(),
   }
 }
 
-/** `POST /` with the text as JSON gives WAV. Source: `http_server.py` in OHF-Voice/piper1-gpl. */
+/**
+ * `POST /synthesize` with the text as JSON gives WAV; before 2026 it was `POST /`.
+ * Source: `http_server.py` in OHF-Voice/piper1-gpl.
+ */
 export function piperSpeech(url: string, { voice }: SpeechConfig): Voice {
   const { pool, base, post } = connect(url)
-  const ask = (wish: SayWish, signal: AbortSignal) => {
+  let path = '/synthesize'
+  const ask = (wish: SayWish, signal: AbortSignal): Promise<Spoken> => {
     const spoken = wish.voice ?? voice
-    return post(
-      `${base}/`,
-      // Its scale is of length: twice as fast is half as long.
-      { text: wish.text, length_scale: 1 / wish.speed, ...(spoken !== undefined && { voice: spoken }) },
-      signal,
-    )
+    // Its scale is of length: twice as fast is half as long.
+    const body = {
+      text: wish.text,
+      length_scale: 1 / wish.speed,
+      ...(spoken !== undefined && { voice: spoken }),
+    }
+    return post(`${base}${path}`, body, signal).catch((error: unknown) => {
+      if (path === '/' || !(error instanceof Failure && error.code === 'not_found')) throw error
+      path = '/'
+      return post(`${base}${path}`, body, signal)
+    })
   }
   return {
     kind: 'piper',
@@ -58,8 +78,7 @@ export function piperSpeech(url: string, { voice }: SpeechConfig): Voice {
     file: ask,
     async *sound(wish, signal) {
       const { sound } = await ask(wish, signal)
-      const { sampleRate, bytes } = await readWav(whole(sound, signal))
-      yield* resampled(pcm16(bytes), sampleRate, speechRate)
+      yield* fromWav(sound, signal)
     },
     close: () => pool.destroy(),
   }
@@ -71,12 +90,23 @@ function connect(url: string) {
     headersTimeout: firstSoundMs,
     bodyTimeout: firstSoundMs,
   })
-  const post = async (path: string, body: object, signal: AbortSignal): Promise<Spoken> => {
+  /** @param unnamed what it is where the server does not say */
+  const post = async (
+    path: string,
+    body: object,
+    signal: AbortSignal,
+    unnamed = 'audio/wav',
+  ): Promise<Spoken> => {
     const answer = await postJson(pool, 'speech engine', path, body, signal)
     const type = answer.headers['content-type']
-    return { contentType: typeof type === 'string' ? type : 'audio/wav', sound: answer.body }
+    return { contentType: typeof type === 'string' ? type : unnamed, sound: answer.body }
   }
   return { pool, base: baseOf(url), post }
+}
+
+async function* fromWav(sound: Spoken['sound'], signal: AbortSignal): AsyncGenerator<Int16Array> {
+  const { sampleRate, bytes } = await readWav(whole(sound, signal))
+  yield* resampled(pcm16(bytes), sampleRate, speechRate)
 }
 
 /** The bytes as they come; a connection that broke is no end of the sound. */

@@ -45,6 +45,18 @@ describe('saying', () => {
     expect(JSON.parse(String(calls[0]?.body))).toMatchObject({ response_format: 'pcm', input: wish.text })
   })
 
+  it('takes a server’s WAV for samples where it knows no pcm, and nothing else', async () => {
+    const types = ['audio/x-wav', 'audio/mpeg']
+    const { speech } = await speaking('openai', ({ response }) =>
+      response.writeHead(200, { 'content-type': types.shift() }).end(wav(ramp(1_600), 16_000)),
+    )
+    expect(await heard(speech.say(wish, never))).toHaveLength(2_400)
+    await expect(heard(speech.say(wish, never))).rejects.toMatchObject({
+      code: 'bad_upstream',
+      message: expect.stringContaining('pcm') as string,
+    })
+  })
+
   it('has the first sound before the last is made', async () => {
     const made = Promise.withResolvers<void>()
     const { speech } = await speaking('openai', async ({ response }) => {

@@ -3,8 +3,11 @@ import { existsSync } from 'node:fs'
 import { Readable } from 'node:stream'
 import { ReadableStream } from 'node:stream/web'
 import { Failure } from '../failure.ts'
+import { createEmbedded, embeddedVoice } from './embedded.ts'
 import { espeak } from './espeak.ts'
 import { openAiSpeech, piperSpeech } from './http-speech.ts'
+import type { ModelStore } from './model-store.ts'
+import { voices } from './models.ts'
 import { bytesOf } from './pcm.ts'
 import { createFairQueue } from './queue.ts'
 import {
@@ -16,6 +19,7 @@ import {
   type Voice,
 } from './voice.ts'
 import { wavHeader } from './wav.ts'
+import { wyomingSpeech } from './wyoming-speech.ts'
 
 export interface Speech {
   readonly kind: Voice['kind']
@@ -33,15 +37,23 @@ export interface Speech {
 /** A slow reader keeps nobody's turn up: five minutes of sound, 14 MB, are made ahead of it. */
 const aheadSamples = 5 * 60 * speechRate
 
-/** Undefined where nothing is configured and this machine has no espeak-ng. */
-export function createSpeech(config: SpeechConfig | undefined): Speech | undefined {
-  const voice = voiceOf(config)
+/**
+ * Undefined where nothing is configured and this machine has no espeak-ng.
+ *
+ * @param store where the embedded voice's model is, or is fetched to when it is first asked to speak
+ */
+export function createSpeech(config: SpeechConfig | undefined, store?: ModelStore): Speech | undefined {
+  const voice = voiceOf(config, store)
   return voice && inTurn(voice)
 }
 
-function voiceOf(config: SpeechConfig | undefined): Voice | undefined {
+function voiceOf(config: SpeechConfig | undefined, store: ModelStore | undefined): Voice | undefined {
   if (config?.engine === 'openai' && config.url !== undefined) return openAiSpeech(config.url, config)
   if (config?.engine === 'piper' && config.url !== undefined) return piperSpeech(config.url, config)
+  if (config?.engine === 'wyoming' && config.url !== undefined) return wyomingSpeech(config.url, config)
+  const model = voices.find(({ name }) => name === config?.model) ?? voices[0]
+  if (config?.engine === 'sherpa' && store && model)
+    return embeddedVoice(createEmbedded(store, model), model, config.voice)
   return config?.engine === 'espeak-ng' || existsSync('/usr/bin/espeak-ng')
     ? espeak(config?.voice)
     : undefined

@@ -69,7 +69,10 @@ describe('a transcript', () => {
     expect(await whisper.transcribe(samples, never)).toBe('Turn on the lights.')
     const form = await formOf(served.calls.at(-1) as Call)
     expect([...form.keys()].sort()).toEqual(['file', 'no_language_probabilities', 'response_format'])
-    expect([form.get('no_language_probabilities'), form.get('response_format')]).toEqual(['true', 'json'])
+    expect([form.get('no_language_probabilities'), form.get('response_format')]).toEqual([
+      'true',
+      'verbose_json',
+    ])
     const file = Buffer.from(await (form.get('file') as File).arrayBuffer())
     expect([file.toString('latin1', 0, 4), file.toString('latin1', 8, 16)]).toEqual(['RIFF', 'WAVEfmt '])
     expect([file.readUInt16LE(22), file.readUInt32LE(24), file.readUInt16LE(34)]).toEqual([1, 16_000, 16])
@@ -86,6 +89,35 @@ describe('a transcript', () => {
   it('is empty where whisper.cpp says that nothing was said', async () => {
     const { whisper } = await whisperCpp(({ response }) => json(response, 200, { text: ' [BLANK_AUDIO]\n' }))
     expect(await whisper.transcribe(samples, never)).toBe('')
+  })
+
+  it('leaves out what Whisper itself doubts that anybody said', async () => {
+    const { whisper } = await whisperCpp(({ response }) =>
+      json(response, 200, {
+        text: ' Good night. Thank you for watching. \n',
+        segments: [
+          { text: ' Good night.', no_speech_prob: 0.7, avg_logprob: -0.3 },
+          { text: ' Thank you for watching.\n', no_speech_prob: 0.8, avg_logprob: -1.2 },
+        ],
+      }),
+    )
+    expect(await whisper.transcribe(samples, never)).toBe('Good night.')
+  })
+
+  it('is asked for as plain JSON from then on, where the server has no more than that', async () => {
+    const served = await openAi(['gpt-4o-transcribe'], (call) =>
+      call.body.includes('verbose_json')
+        ? json(call.response, 400, { error: { message: 'response_format' } })
+        : json(call.response, 200, { text: 'Yes.' }),
+    )
+    const whisper = await find(served.url)
+    const hearing = { language: 'en', prompt: 'Sotto' }
+    expect(await whisper.transcribe(samples, never, hearing)).toBe('Yes.')
+    const asked = served.calls.length
+    expect(await whisper.transcribe(samples, never, hearing)).toBe('Yes.')
+    expect(served.calls.length).toBe(asked + 1)
+    const form = await formOf(served.calls.at(-1) as Call)
+    expect([form.get('language'), form.get('prompt')]).toEqual(['en', 'Sotto'])
   })
 
   const broken: Record<string, [string, (call: Call) => unknown]> = {

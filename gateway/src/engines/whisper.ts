@@ -1,42 +1,44 @@
-/** Speech to text over HTTP: whisper.cpp's own server, or any that speaks OpenAI's transcriptions. */
-import { FormData, Pool } from 'undici'
+/** Speech to text by a server of one's own: which kind it is, and the two that most people have. */
+import type { Pool } from 'undici'
 import { z } from 'zod'
 import { inputSampleRate } from '#protocol/frame.ts'
 import { Failure } from '../failure.ts'
-import type { Transcriber, TranscriptionWish } from './engine.ts'
+import { asrWebservice } from './asr-webservice.ts'
+import type { Hearing, Transcriber, TranscriptionWish } from './engine.ts'
 import { parseJson } from './json.ts'
+import { ask, openPool, postOwn, postRecording } from './post-recording.ts'
+import { wordsIn } from './transcript.ts'
 import { wav } from './wav.ts'
+import { findWyomingWhisper } from './wyoming-whisper.ts'
 
 export interface Whisper extends Transcriber {
-  readonly kind: 'whisper.cpp' | 'openai'
   readonly models: readonly string[]
   /** Throws a `Failure` where it no longer answers. */
   probe(signal: AbortSignal): Promise<void>
   close(): Promise<void>
 }
 
-/** A minute of speech on a slow CPU; one request runs after another there. */
-const answerMs = 5 * 60_000
-const transcript = z.object({ text: z.string() })
-/** What whisper.cpp writes for silence (VocaHQ/vocalinux#222). */
-const blank = /\[BLANK_AUDIO\]/gi
-
 /**
  * Asks a server what it is. whisper.cpp's has `POST /inference`, which answers 400 to a request without a
- * file; the others have `POST /v1/audio/transcriptions`, which answers with an error of its own.
+ * file; the others have `POST /v1/audio/transcriptions` or `POST /asr`, which answer with errors of their own.
+ *
+ * @param url `http://`, `https://`, or `tcp://` for one that speaks Wyoming
  */
 export async function findWhisper(url: string, signal: AbortSignal): Promise<Whisper> {
-  const { origin, pathname } = new URL(url)
+  const { origin, pathname, protocol } = new URL(url)
+  if (protocol === 'tcp:') return findWyomingWhisper(url, signal)
   const base = pathname.replace(/\/(v1)?\/?$/, '')
-  const pool = new Pool(origin, { connections: 8, headersTimeout: answerMs, bodyTimeout: answerMs })
+  const pool = openPool(origin)
   try {
     const health = await ask(pool, 'GET', `${base}/health`, signal)
     if (health.status === 503) throw new Failure('unavailable', 'Whisper is loading its model.')
+    const lacks = async (path: string): Promise<boolean> =>
+      [404, 405].includes((await ask(pool, 'POST', `${base}${path}`, signal)).status)
     if ((await ask(pool, 'POST', `${base}/inference`, signal)).status === 400) return whisperCpp(pool, base)
-    const openai = await ask(pool, 'POST', `${base}/v1/audio/transcriptions`, signal)
-    if (openai.status === 404 || openai.status === 405)
-      throw new Failure('bad_upstream', 'What answers at the Whisper address transcribes nothing.')
-    return openAi(pool, base, await models(pool, base, signal))
+    if (!(await lacks('/v1/audio/transcriptions')))
+      return openAi(pool, base, await models(pool, base, signal))
+    if (!(await lacks('/asr'))) return asrWebservice(pool, base)
+    throw new Failure('bad_upstream', 'What answers at the Whisper address transcribes nothing.')
   } catch (error) {
     await pool.destroy()
     throw error
@@ -44,24 +46,20 @@ export async function findWhisper(url: string, signal: AbortSignal): Promise<Whi
 }
 
 function whisperCpp(pool: Pool, base: string): Whisper {
+  const path = `${base}/inference`
   return {
     kind: 'whisper.cpp',
     models: [],
-    transcribe: (samples, signal) =>
-      // Language probabilities cost a second pass of the encoder: 1.04 s instead of 0.59 s (facts, measured).
-      post(
-        pool,
-        `${base}/inference`,
-        samples,
-        { response_format: 'json', no_language_probabilities: 'true' },
-        signal,
-      ),
+    async transcribe(samples, signal, hearing) {
+      // Language probabilities cost a second pass of the encoder: 1.04 s instead of 0.59 s (measured).
+      const fields = { response_format: 'verbose_json', no_language_probabilities: 'true' }
+      return wordsIn(await postOwn(pool, path, { ...ownRecording(samples, hearing), ...fields }, signal))
+    },
     transcribeFile: (file, wish, signal) =>
-      postForm(
+      postRecording(
         pool,
-        `${base}/inference`,
-        file,
-        { ...fieldsOf(wish), ...(wish.translate && { translate: 'true' }) },
+        path,
+        { file, ...fieldsOf(wish), ...(wish.translate && { translate: 'true' }) },
         signal,
       ),
     async probe(signal) {
@@ -74,17 +72,32 @@ function whisperCpp(pool: Pool, base: string): Whisper {
 
 function openAi(pool: Pool, base: string, known: readonly string[]): Whisper {
   const model = known.find((name) => /whisper|transcribe|parakeet/i.test(name)) ?? 'whisper-1'
+  let format: 'verbose_json' | 'json' = 'verbose_json'
   return {
     kind: 'openai',
     models: [model],
-    transcribe: (samples, signal) =>
-      post(pool, `${base}/v1/audio/transcriptions`, samples, { response_format: 'json', model }, signal),
+    async transcribe(samples, signal, hearing) {
+      const post = (response_format: string): Promise<string> =>
+        postOwn(
+          pool,
+          `${base}/v1/audio/transcriptions`,
+          { ...ownRecording(samples, hearing), model, response_format },
+          signal,
+        )
+      const answer = await post(format).catch(async (error: unknown) => {
+        if (format === 'json' || !(error instanceof Failure && error.code === 'bad_upstream')) throw error
+        // OpenAI's newer models and their kin refuse `verbose_json`.
+        const plain = await post('json')
+        format = 'json'
+        return plain
+      })
+      return wordsIn(answer)
+    },
     transcribeFile: (file, wish, signal) =>
-      postForm(
+      postRecording(
         pool,
         `${base}/v1/audio/${wish.translate ? 'translations' : 'transcriptions'}`,
-        file,
-        { ...fieldsOf(wish), model },
+        { file, ...fieldsOf(wish), model },
         signal,
       ),
     async probe(signal) {
@@ -94,49 +107,15 @@ function openAi(pool: Pool, base: string, known: readonly string[]): Whisper {
   }
 }
 
-async function post(
-  pool: Pool,
-  path: string,
+function ownRecording(
   samples: Int16Array,
-  fields: Record<string, string>,
-  signal: AbortSignal,
-): Promise<string> {
-  const file = new Blob([new Uint8Array(wav(samples, inputSampleRate))], { type: 'audio/wav' })
-  const { text } = await postForm(pool, path, file, fields, signal).catch((error: unknown) => {
-    // Our own recording is sound.
-    throw error instanceof Failure && error.code === 'invalid'
-      ? new Failure('bad_upstream', 'Whisper refused the recording.', error)
-      : error
-  })
-  const read = transcript.safeParse(parseJson(text))
-  if (!read.success) throw new Failure('bad_upstream', 'Whisper sent something that is no transcript.', text)
-  return read.data.text.replaceAll(blank, '').replaceAll(/\s+/g, ' ').trim()
-}
-
-async function postForm(
-  pool: Pool,
-  path: string,
-  file: Blob,
-  fields: Record<string, string>,
-  signal: AbortSignal,
-): Promise<{ contentType: string; text: string }> {
-  const form = new FormData()
-  form.set('file', file, 'recording.wav')
-  for (const [name, value] of Object.entries(fields)) form.set(name, value)
-  // Closing the connection is how whisper.cpp is told to stop.
-  const answer = await pool.request({ method: 'POST', path, body: form, signal }).catch((error: unknown) => {
-    throw signal.aborted ? error : new Failure('unavailable', 'Whisper does not answer.', error)
-  })
-  const text = await answer.body.text().catch((error: unknown) => {
-    throw signal.aborted ? error : new Failure('bad_upstream', 'Whisper broke off its transcript.', error)
-  })
-  if (answer.statusCode === 503) throw new Failure('unavailable', 'Whisper is loading its model.')
-  if (answer.statusCode === 400)
-    throw new Failure('invalid', 'file: Whisper could not read the recording. Send it as WAV, 16 kHz.', text)
-  if (answer.statusCode !== 200)
-    throw new Failure('bad_upstream', `Whisper refused the recording with status ${answer.statusCode}.`, text)
-  const type = answer.headers['content-type']
-  return { contentType: typeof type === 'string' ? type : 'application/json', text }
+  { language, prompt }: Hearing = {},
+): Readonly<Record<string, string | Blob>> {
+  return {
+    file: new Blob([new Uint8Array(wav(samples, inputSampleRate))], { type: 'audio/wav' }),
+    ...(language !== undefined && { language }),
+    ...(prompt !== undefined && { prompt }),
+  }
 }
 
 function fieldsOf({ language, prompt, temperature, format }: TranscriptionWish): Record<string, string> {
@@ -152,9 +131,4 @@ async function models(pool: Pool, base: string, signal: AbortSignal): Promise<st
   const { text } = await ask(pool, 'GET', `${base}/v1/models`, signal)
   const read = z.object({ data: z.array(z.object({ id: z.string() })) }).safeParse(parseJson(text))
   return read.success ? read.data.data.map(({ id }) => id) : []
-}
-
-async function ask(pool: Pool, method: 'GET' | 'POST', path: string, signal: AbortSignal) {
-  const { statusCode, body } = await pool.request({ method, path, signal })
-  return { status: statusCode, text: await body.text() }
 }

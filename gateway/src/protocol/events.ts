@@ -300,7 +300,7 @@ export interface Session {
 /** What the page needs to know of an engine. */
 export interface EngineState {
   /** `demo` where nothing real was found: its answers are labelled as such. */
-  readonly kind: 'ollama' | 'whisper.cpp' | 'openai' | 'demo'
+  readonly kind: 'ollama' | 'whisper.cpp' | 'openai' | 'asr-webservice' | 'wyoming' | 'sherpa' | 'demo'
   readonly ready: boolean
   /** Model names that a caller may ask for. */
   readonly models: readonly string[]

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { request } from 'undici'
 import { z } from 'zod'
 import { failed, ok, skipped, warning, type Check } from './check.ts'
@@ -33,15 +35,34 @@ export const whisper: Check = {
   name: 'Whisper',
   async run({ whisper: url }) {
     if (url === undefined) return skipped('none is named: npm start -- --whisper URL')
-    // whisper.cpp says how it is at /health, OpenAI-compatible servers list their models.
-    const answers =
-      (await ask(`${url}/health`)) !== undefined || (await ask(`${url}/v1/models`)) !== undefined
-    if (answers) return ok(`answers at ${url}`)
+    if (await listens(url)) return ok(`answers at ${url}`)
     return failed(
       `No Whisper answers at ${url}`,
       'Start it (`whisper-server -m MODEL`), or name another: npm start -- --whisper URL',
     )
   },
+}
+
+/** whisper.cpp says how it is at /health, OpenAI-compatible servers list their models, others describe themselves. */
+async function listens(url: string): Promise<boolean> {
+  if (url.startsWith('tcp:')) return accepts(url)
+  for (const path of ['/health', '/v1/models', '/openapi.json'])
+    if ((await ask(`${url}${path}`)) !== undefined) return true
+  return false
+}
+
+/** Whether somebody takes a connection at `tcp://host:port`; without a port, at that of Wyoming's ears. */
+async function accepts(url: string): Promise<boolean> {
+  const { hostname, port } = new URL(url)
+  const socket = connect({ host: hostname.replaceAll(/[[\]]/g, ''), port: Number(port || 10_300) })
+  try {
+    await once(socket, 'connect', { signal: AbortSignal.timeout(answerTimeoutMs) })
+    return true
+  } catch {
+    return false
+  } finally {
+    socket.destroy()
+  }
 }
 
 /** Undefined where nobody answers in time, or not in JSON. */

@@ -1,0 +1,58 @@
+/** A recording to a speech-to-text server over HTTP: its refusals and its silence as a `Failure`. */
+import { FormData, Pool } from 'undici'
+import { Failure } from '../failure.ts'
+
+/** A minute of speech on a slow CPU; one request runs after another there. */
+const answerMs = 5 * 60_000
+
+export function openPool(origin: string): Pool {
+  return new Pool(origin, { connections: 8, headersTimeout: answerMs, bodyTimeout: answerMs })
+}
+
+/** @param form the file and the fields, as multipart/form-data */
+export async function postRecording(
+  pool: Pool,
+  path: string,
+  form: Readonly<Record<string, string | Blob>>,
+  signal: AbortSignal,
+): Promise<{ readonly contentType: string; readonly text: string }> {
+  const body = new FormData()
+  for (const [name, value] of Object.entries(form))
+    if (typeof value === 'string') body.set(name, value)
+    else body.set(name, value, 'recording.wav')
+  // Closing the connection is how whisper.cpp is told to stop.
+  const answer = await pool.request({ method: 'POST', path, body, signal }).catch((error: unknown) => {
+    throw signal.aborted ? error : new Failure('unavailable', 'Whisper does not answer.', error)
+  })
+  const text = await answer.body.text().catch((error: unknown) => {
+    throw signal.aborted ? error : new Failure('bad_upstream', 'Whisper broke off its transcript.', error)
+  })
+  if (answer.statusCode === 503) throw new Failure('unavailable', 'Whisper is loading its model.')
+  if (answer.statusCode === 400)
+    throw new Failure('invalid', 'file: Whisper could not read the recording. Send it as WAV, 16 kHz.', text)
+  if (answer.statusCode !== 200)
+    throw new Failure('bad_upstream', `Whisper refused the recording with status ${answer.statusCode}.`, text)
+  const type = answer.headers['content-type']
+  return { contentType: typeof type === 'string' ? type : 'application/json', text }
+}
+
+/** The same for a recording of our own, which is sound: who refuses it is at fault. */
+export async function postOwn(...given: Parameters<typeof postRecording>): Promise<string> {
+  const { text } = await postRecording(...given).catch((error: unknown) => {
+    throw error instanceof Failure && error.code === 'invalid'
+      ? new Failure('bad_upstream', 'Whisper refused the recording.', error)
+      : error
+  })
+  return text
+}
+
+/** A request without a recording, by which servers are told apart. */
+export async function ask(
+  pool: Pool,
+  method: 'GET' | 'POST',
+  path: string,
+  signal: AbortSignal,
+): Promise<{ readonly status: number; readonly text: string }> {
+  const { statusCode, body } = await pool.request({ method, path, signal })
+  return { status: statusCode, text: await body.text() }
+}
