@@ -29,6 +29,8 @@ export interface Script {
   chat?(wish: ChatWish, signal: AbortSignal): AsyncIterable<ChatPiece>
   /** What is heard in a recording. */
   hear?(samples: Int16Array, hearing: Hearing, signal: AbortSignal): Promise<string> | string
+  /** Engines of the test's own, in place of these. */
+  engines?: Engines
   /** The sound of a text; null: nothing speaks. */
   say?: null | ((text: string, signal: AbortSignal) => AsyncIterable<Int16Array>)
 }
@@ -62,7 +64,7 @@ export async function serveTalk(script: Script = {}): Promise<Talk> {
   const spoken: string[] = []
   const listeners = new Set<(states: EngineStates) => void>()
   let now = states
-  const engines: Engines = {
+  const engines: Engines = script.engines ?? {
     chat: {
       kind: 'ollama',
       async *chat(wish, signal) {
