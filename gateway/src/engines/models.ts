@@ -1,6 +1,7 @@
 /**
- * The models that the embedded engine can fetch. The checksums are those that the publishers' git-LFS pointers
- * and release assets have, as of November 2026; who changes a URL changes its checksum, or nothing is fetched.
+ * The models that the embedded engine can fetch. Lengths and checksums are those that other projects have for
+ * the same files, at least three that do not know of each other for each, as of November 2026; a file that is
+ * another is not used, so that a wrong one here costs a refusal and no more.
  */
 
 export interface ModelFile {
@@ -37,6 +38,8 @@ export interface Model {
 }
 
 const releases = 'https://github.com/k2-fsa/sherpa-onnx/releases/download'
+const base =
+  'https://huggingface.co/csukuangfj/sherpa-onnx-whisper-base/resolve/bb53ee204431c90d314c1cc08d28d23e5b7927cc'
 const tinyEnglish =
   'https://huggingface.co/csukuangfj/sherpa-onnx-whisper-tiny.en/resolve/d026532c022fa99fd789d6b32446a1df7b6bfc43'
 
@@ -47,11 +50,22 @@ export const whispers: readonly Model[] = [
     multilingual: true,
     files: [
       {
-        name: 'sherpa-onnx-whisper-base.tar.bz2',
-        url: `${releases}/asr-models/sherpa-onnx-whisper-base.tar.bz2`,
-        bytes: 207_557_382,
-        sha256: '911b2083efd7c0dca2ac3b358b75222660dc09fb716d64fbfc417ba6c99ff3de',
-        unpack: ['base-encoder.int8.onnx', 'base-decoder.int8.onnx', 'base-tokens.txt'],
+        name: 'base-encoder.int8.onnx',
+        url: `${base}/base-encoder.int8.onnx`,
+        bytes: 29_120_534,
+        sha256: '0b8fb1304b6109976038efff5ace81720e00386f3ff6b54ee8c75291ca0a1e11',
+      },
+      {
+        name: 'base-decoder.int8.onnx',
+        url: `${base}/base-decoder.int8.onnx`,
+        bytes: 130_672_026,
+        sha256: '9759d217388a01b3a4c7c15533201067b48ae819c4daafc8624e64b9409dc02d',
+      },
+      {
+        name: 'base-tokens.txt',
+        url: `${base}/base-tokens.txt`,
+        bytes: 816_730,
+        sha256: 'b34b360dbb493e781e479794586d661700670d65564001f23024971d1f2fa126',
       },
     ],
     parts: {
@@ -91,7 +105,7 @@ export const whispers: readonly Model[] = [
 /** The first is what the gateway takes by itself. */
 export const voices: readonly Model[] = [
   {
-    // Apache-2.0.
+    // Apache-2.0. Four cores speak about as fast as it is listened to.
     name: 'kokoro-int8-en-v0_19',
     files: [
       {
@@ -110,6 +124,7 @@ export const voices: readonly Model[] = [
         dataDir: 'espeak-ng-data',
       },
     },
+    // Source: https://k2-fsa.github.io/sherpa/onnx/tts/all/English/kokoro-en-v0_19.html
     speakers: [
       'af',
       'af_bella',

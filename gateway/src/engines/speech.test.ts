@@ -118,6 +118,23 @@ describe('saying', () => {
     await gone[1]
   })
 
+  it('ends, and gives its turn to the next, though nobody ever read it', async () => {
+    const gone: Promise<void>[] = []
+    const { speech } = await speaking('openai', ({ response }) => {
+      gone.push(left(response))
+      response.write(bytes(ramp(480)))
+    })
+    const stop = new AbortController()
+    const unread = Array.from({ length: 4 }, () => speech.say(wish, stop.signal))
+    await expect.poll(() => gone.length).toBe(4)
+    const next = speech.say(wish, never)[Symbol.asyncIterator]()
+    stop.abort()
+    await Promise.all(gone)
+    expect((await next.next()).value).toHaveLength(480)
+    await next.return?.()
+    for (const sound of unread) await expect(heard(sound)).rejects.toThrow('abort')
+  })
+
   it('takes callers in turn, and reads ahead of who listens', async () => {
     const spoken: string[] = []
     const { speech } = await speaking('piper', async ({ response, body }) => {

@@ -70,6 +70,8 @@ function inTurn(voice: Voice): Speech {
     let stop = (): void => {}
     const finish = (): void => {
       left.removeEventListener('abort', stop)
+      // Whatever it holds is given back, wherever it stands.
+      sound?.return?.().catch(() => {})
       leave()
     }
     const speak = async () => {
@@ -83,7 +85,7 @@ function inTurn(voice: Voice): Speech {
           // What was read ahead is not wanted any more, either.
           stop = () => {
             controller.error(left.reason)
-            leave()
+            finish()
           }
           left.addEventListener('abort', stop, { once: true })
         },
@@ -99,10 +101,8 @@ function inTurn(voice: Voice): Speech {
             throw error
           }
         },
-        async cancel() {
+        cancel() {
           unread.abort()
-          await sound?.return?.()
-          finish()
         },
       },
       { highWaterMark: aheadSamples, size: ({ length }) => length },
@@ -114,7 +114,7 @@ function inTurn(voice: Voice): Speech {
     speak: (wish, signal) =>
       voice.file && (wish.format === undefined || voice.formats.includes(wish.format))
         ? voice.file(wish, signal)
-        : fromSamples(voice, wish, say(wish, signal)),
+        : fromSamples(voice, wish, () => say(wish, signal)),
     close: () => voice.close(),
   }
 }
@@ -123,16 +123,14 @@ function inTurn(voice: Voice): Speech {
 async function fromSamples(
   { kind, formats }: Voice,
   { format = 'wav' }: SpeechWish,
-  said: AsyncIterable<Int16Array>,
+  say: () => AsyncIterable<Int16Array>,
 ): Promise<Spoken> {
-  const sound = said[Symbol.asyncIterator]()
-  if (format !== 'pcm' && format !== 'wav') {
-    await sound.return?.()
+  if (format !== 'pcm' && format !== 'wav')
     throw new Failure(
       'invalid',
       `response_format: ${kind} makes ${[...new Set([...formats, 'wav', 'pcm'])].join(' and ')}, not ${format.slice(0, 16)}.`,
     )
-  }
+  const sound = say()[Symbol.asyncIterator]()
   // Before its first sound it may still be refused.
   const first = await sound.next()
   async function* bytes(): AsyncGenerator<Buffer> {

@@ -179,9 +179,10 @@ describe('sotto doctor', () => {
     })
     expect(await find('whisper')).toMatchObject({ status: 'skipped' })
     expect(await find('whisper', { whisper: 'http://127.0.0.1:9' })).toMatchObject({ status: 'failed' })
-    expect(await find('whisper', { whisper: await serve({ '/health': { status: 'ok' } }) })).toMatchObject({
-      status: 'ok',
-    })
+    const healthy = await serve({ '/health': { status: 'ok' } })
+    for (const url of [healthy, healthy.replace('http:', 'tcp:')])
+      expect(await find('whisper', { whisper: url })).toMatchObject({ status: 'ok' })
+    expect(await find('whisper', { whisper: 'tcp://127.0.0.1:9' })).toMatchObject({ status: 'failed' })
   })
 
   it('finds programs that are missing, and a check that breaks breaks no other', async () => {
