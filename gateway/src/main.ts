@@ -44,7 +44,7 @@ import { createKeyring } from '#identity/keyring.ts'
 import { openRecords, type Records } from '#ledger/records.ts'
 import { listen, type Listener } from '#listener/listener.ts'
 import { ownNames, type OwnNames } from '#listener/origin.ts'
-import { createUpgrade } from '#realtime/socket.ts'
+import { createRealtime } from '#realtime/socket.ts'
 import { loadVoiceActivity } from '#realtime/voice-activity.ts'
 import { createApp, createPlainApp } from './app.ts'
 import { defaultParallel, type GatewayConfig } from './config.ts'
@@ -353,6 +353,18 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
   const { admission, recorder } = records
   const limits = { keepAliveMs: file.limits.keepAlive, contextTokens: file.limits.contextTokens }
   const route = { identity, names, recorder, log }
+  const realtime = createRealtime({
+    identity,
+    admission,
+    recorder,
+    engines,
+    speech,
+    activity,
+    conversations,
+    names,
+    log,
+  })
+  deps.onClose(() => realtime.close())
   const listener = await progress.step(
     'Gateway',
     () =>
@@ -372,17 +384,7 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
           web,
         }),
         plain: createPlainApp({ ...route, enrol: enrolment }),
-        upgrade: createUpgrade({
-          identity,
-          admission,
-          recorder,
-          engines,
-          speech,
-          activity,
-          conversations,
-          names,
-          log,
-        }),
+        upgrade: realtime.upgrade,
         admits: (address) => identity.directory.identify(address) !== undefined,
       }),
     (made) => origin(addresses[0] ?? '', made.port),

@@ -14,7 +14,7 @@ describe('what somebody said', () => {
     'How far is the',
     'I would like to',
     'Well,',
-    'Turn it on and.',
+    'Turn it off and.',
     'Ich möchte wissen, ob…',
     'My number is 555 -',
     '',

@@ -6,8 +6,8 @@
 /** After these a sentence goes on, in the languages that we know; in others punctuation alone decides. */
 const goesOn = new Set(
   (
-    'a an and at because but for from if in into is my of on or so than that the then to um uh was which while who with ' +
-    'aber auf aus bei da dass dem den der des die ein eine einen für ich in ist mein mit oder um und von weil wenn wie zu äh ähm ' +
+    'a an and at because but for from if into is my of or so than that the then to um uh was which while who with ' +
+    'aber auf aus bei da dass dem den der des die ein eine einen für ich ist mein mit oder um und von weil wenn wie zu äh ähm ' +
     'à au aux avec car ce de des donc du en est et euh la le les mais mon ou où par pour que qui si sur un une'
   ).split(' '),
 )

@@ -30,7 +30,7 @@ async function open(chat: (call: Call) => unknown, hear: (call: Call) => unknown
   })
   const talk = await serveTalk({ engines })
   const client = await connectTalk(talk)
-  closers.push(ollama.close, whisper.close, engines.close, talk.close, () => client.socket.terminate())
+  closers.push(engines.close, ollama.close, whisper.close, talk.close, () => client.socket.terminate())
   await client.byHand()
   await client.asText()
   return { ...client, codes: () => client.all('error').map(({ error }) => error.code) }

@@ -7,6 +7,8 @@ export interface Sessions {
   /** Undefined where there is none of that id, or it is somebody else's. */
   find(id: string, caller: Member): Session | undefined
   remove(id: string): void
+  /** Ends all of them. */
+  end(): void
 }
 
 export function createSessions(): Sessions {
@@ -20,6 +22,9 @@ export function createSessions(): Sessions {
       return found?.owner === ownerOf(caller) ? found.session : undefined
     },
     remove: (id) => void open.delete(id),
+    end() {
+      for (const { session } of open.values()) session.end()
+    },
   }
 }
 

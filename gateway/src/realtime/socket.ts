@@ -35,10 +35,14 @@ const maxPayloadBytes = 16 * 1024 * 1024
 /** By which OpenAI's clients in a browser say their key. Never told back, never written down. */
 const keyProtocol = 'openai-insecure-api-key.'
 
-/** Handles the `upgrade` event of the server. */
-export function createUpgrade(
-  deps: RealtimeDeps,
-): (request: IncomingMessage, socket: Duplex, head: Buffer) => void {
+export interface Realtime {
+  /** Handles the `upgrade` event of the server. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
+  /** Ends all sessions, of clients that are away, too. */
+  close(): void
+}
+
+export function createRealtime(deps: RealtimeDeps): Realtime {
   const sessions = createSessions()
   const sockets = new WebSocketServer({
     noServer: true,
@@ -110,7 +114,7 @@ export function createUpgrade(
       if (asFailure(error).code === 'not_found') return deps.conversations.open(ownerOf(caller))
       throw error
     })
-  return (request, socket, head) => {
+  const upgrade: Realtime['upgrade'] = (request, socket, head) => {
     const at = Date.now()
     socket.on('error', () => socket.destroy())
     open(request, socket, head).catch((error: unknown) => {
@@ -133,6 +137,7 @@ export function createUpgrade(
       refuse(socket, status, openAiDialect.error(failure, status, ''))
     })
   }
+  return { upgrade, close: () => sessions.end() }
 }
 
 function refuse(socket: Duplex, status: number, error: object): void {

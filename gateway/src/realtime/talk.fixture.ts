@@ -16,7 +16,7 @@ import type { ClientEventInput, EngineStates, ServerEvent } from '#protocol/even
 import { decodeFrame, encodeFrame, subprotocol, type AudioFrame } from '#protocol/frame.ts'
 import { pino } from 'pino'
 import { nobodySpecial } from './account.fixture.ts'
-import { createUpgrade } from './socket.ts'
+import { createRealtime } from './socket.ts'
 import type { VoiceActivity } from './voice-activity.ts'
 
 export const states: EngineStates = {
@@ -110,7 +110,7 @@ export async function serveTalk(script: Script = {}): Promise<Talk> {
   const { conversations } = await openScratch()
   const server = createServer()
   let port = 0
-  const upgrade = createUpgrade({
+  const realtime = createRealtime({
     ...nobodySpecial,
     identity: { directory: createDirectory(network), keyring: createKeyring() },
     engines,
@@ -120,7 +120,7 @@ export async function serveTalk(script: Script = {}): Promise<Talk> {
     names: () => ownNames(['127.0.0.1'], port),
     log: pino({ level: 'silent' }),
   })
-  server.on('upgrade', upgrade)
+  server.on('upgrade', realtime.upgrade)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   ;({ port } = server.address() as AddressInfo)
@@ -135,6 +135,7 @@ export async function serveTalk(script: Script = {}): Promise<Talk> {
       for (const listener of listeners) listener(next)
     },
     async close() {
+      realtime.close()
       server.closeAllConnections()
       await new Promise((settle) => server.close(settle))
     },
