@@ -90,6 +90,23 @@ describe('a turn by voice activity', () => {
     expect(talk.spoken).toEqual(sentences)
   })
 
+  it('is answered aloud while the answer is still being written (open-webui 3343, 14278)', async () => {
+    const rest = Promise.withResolvers<void>()
+    const { speak, frames, until, all } = await open({
+      async *chat() {
+        yield 'First I tell you this. '
+        yield 'And then '
+        await rest.promise
+        yield 'the rest.'
+      },
+    })
+    speak(speech(500), silence(700))
+    await expect.poll(() => frames.length).toBeGreaterThan(0)
+    expect(all('response.done')).toEqual([])
+    rest.resolve()
+    await until('response.done')
+  })
+
   it('begins with its words at the first pause, and with the answer, and keeps both where that was all', async () => {
     const { talk, speak, until } = await open({ hear: () => 'is that all' })
     speak(speech(600), silence(300))
@@ -195,7 +212,7 @@ describe('a turn by voice activity', () => {
     expect(urgencies.filter((urgency) => urgency === 'final')).toHaveLength(1)
   })
 
-  it('tells where its time went', async () => {
+  it('tells where its time went (pipecat 1694, livekit 2493)', async () => {
     const { speak, until } = await open()
     speak(speech(500), silence(700))
     const { timings } = await until('x.timings')
@@ -223,7 +240,7 @@ describe('over an answer', () => {
     return { ...client, itemId: part.item_id }
   }
 
-  it('a cough ducks it, and it plays on', async () => {
+  it('a cough, a “mhm” or a door ducks it, and it plays on (open-webui 23832, livekit 4039)', async () => {
     const { speak, until, all } = await answering()
     speak(speech(256), silence(700))
     expect(await until('x.duck', 2)).toMatchObject({ on: false })
@@ -337,5 +354,96 @@ describe('over an answer', () => {
       status: 'failed',
       status_details: { error: { message: 'Nothing speaks.' } },
     })
+  })
+})
+
+describe('for a client of OpenAI’s', () => {
+  const append = (sound: Int16Array) => {
+    // The same at 24 kHz: each sample and a half.
+    const samples = Int16Array.from(
+      { length: (sound.length * 3) / 2 },
+      (_, at) => sound[Math.floor((at * 2) / 3)] ?? 0,
+    )
+    return {
+      type: 'input_audio_buffer.append',
+      audio: Buffer.from(samples.buffer).toString('base64'),
+    } as const
+  }
+  async function openStock(script: Script = {}) {
+    const talk = await serveTalk(script)
+    const client = await connectTalk(talk, { protocol: 'realtime' })
+    closers.push(talk.close, () => client.socket.terminate())
+    await client.until('session.created')
+    return { talk, ...client }
+  }
+
+  it('sound goes as base64 at 24 kHz, and nothing of ours beside it', async () => {
+    const { talk, send, until, all, frames, events } = await openStock({ chat: tellOfTheMoon })
+    for (const sound of [silence(500), speech(800), silence(700)]) send(append(sound))
+    await until('response.done')
+    const bytes = all('response.output_audio.delta').reduce(
+      (sum, { delta }) => sum + Buffer.from(delta, 'base64').length,
+      0,
+    )
+    expect(bytes).toBe(talk.spoken.join('').length * 480 * 2)
+    expect(frames).toEqual([])
+    expect(JSON.stringify(events)).not.toMatch(/"x[._]/)
+    expect(talk.recordings[0]?.some((sample) => sample > 7_000)).toBe(true)
+  })
+
+  it('speech over an answer is told once it is meant, and what it cuts is clamped (openai-agents-python 4122)', async () => {
+    const { talk, send, until, all } = await openStock({ chat: endless, hear: () => 'and mars' })
+    for (const sound of [speech(500), silence(700)]) send(append(sound))
+    await until('response.output_audio.delta', 3)
+    await pause(3_050)
+    for (let at = 0; at < 5; at += 1) send(append(speech(200)))
+    await until('input_audio_buffer.speech_started', 2)
+    expect((await until('response.done')).response.status_details?.reason).toBe('turn_detected')
+    const [item] = all('response.output_item.added').map((event) => event.item)
+    send({
+      type: 'conversation.item.truncate',
+      item_id: item?.id ?? '',
+      content_index: 0,
+      audio_end_ms: 10_000_000,
+    })
+    await until('conversation.item.truncated')
+    send({ type: 'conversation.item.retrieve', item_id: item?.id ?? '' })
+    // All that was sent was heard by then: two sentences.
+    expect((await until('conversation.item.retrieved')).item).toMatchObject({
+      content: [{ transcript: 'The moon is far away. It takes three days to get there.' }],
+    })
+    send({ type: 'conversation.item.truncate', item_id: item?.id ?? '', content_index: 0, audio_end_ms: 430 })
+    await until('conversation.item.truncated', 2)
+    send(append(silence(700)))
+    await expect.poll(() => talk.chats.length).toBe(2)
+    expect(talk.chats[1]?.messages.map(({ content }) => content)).toEqual([
+      'and mars',
+      'The moon is far away.',
+      'and mars',
+    ])
+    expect(all('error')).toEqual([])
+  })
+
+  it('telephone sound is understood, and spoken', async () => {
+    const { send, until, all, talk } = await openStock()
+    const format = { type: 'audio/pcmu' } as const
+    send({
+      type: 'session.update',
+      session: { type: 'realtime', audio: { input: { format }, output: { format } } },
+    })
+    await until('session.updated')
+    // Loud and silent in G.711's µ-law, at 8 kHz.
+    const tone = Buffer.from(Array.from({ length: 6_400 }, (_, at) => (at % 8 < 4 ? 0x80 : 0x00)))
+    for (const audio of [tone, Buffer.alloc(5_600, 0xff)])
+      send({ type: 'input_audio_buffer.append', audio: audio.toString('base64') })
+    await until('response.done')
+    const bytes = all('response.output_audio.delta').reduce(
+      (sum, { delta }) => sum + Buffer.from(delta, 'base64').length,
+      0,
+    )
+    // A third of the samples, a byte each; the resampler keeps its last few.
+    const samples = (talk.spoken.join('').length * 480) / 3
+    expect(bytes).toBeGreaterThan(samples - 100)
+    expect(bytes).toBeLessThanOrEqual(samples)
   })
 })

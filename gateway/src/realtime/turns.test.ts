@@ -21,6 +21,12 @@ describe('a turn', () => {
     expect(kinds(hear(`${'s'.repeat(20)}....${'s'.repeat(20)}`))).toEqual(['started', 'sustained'])
     expect(kinds(hear(`${'s'.repeat(20)}${'?'.repeat(40)}`))).toEqual(['started', 'sustained'])
   })
+  it('ends though it is never quite still around it (home-assistant/core 122177)', () => {
+    const turns = createTurns(settings)
+    const events = [...'s'.repeat(20)].flatMap(() => turns.hear(0.9))
+    for (let at = 0; at < 20; at += 1) events.push(...turns.hear(at % 3 === 0 ? 0.3 : 0.2))
+    expect(kinds(events).at(-1)).toBe('ended')
+  })
   it('that pauses and goes on says so', () => {
     expect(kinds(hear(`${'s'.repeat(20)}${'.'.repeat(9)}${'s'.repeat(9)}${'.'.repeat(20)}`))).toEqual([
       'started',
