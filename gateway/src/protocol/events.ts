@@ -55,6 +55,8 @@ const newItem = z.union([
 const format = z.union([
   z.object({ type: z.literal('audio/pcm'), rate: z.literal(24_000).default(24_000) }),
   z.object({ type: z.enum(['audio/pcmu', 'audio/pcma']) }),
+  /** Ours: in binary frames, packets of 20 ms. */
+  z.object({ type: z.literal('audio/opus') }),
 ])
 const serverVad = z.object({
   type: z.literal('server_vad'),
@@ -245,7 +247,7 @@ export interface Response {
 
 type Format =
   | { readonly type: 'audio/pcm'; readonly rate: 24_000 }
-  | { readonly type: 'audio/pcmu' | 'audio/pcma' }
+  | { readonly type: 'audio/pcmu' | 'audio/pcma' | 'audio/opus' }
 
 export type TurnDetection =
   | {

@@ -9,9 +9,15 @@ describe('an audio frame', () => {
     expect(decodeFrame(shifted)).toEqual(frame)
   })
 
+  it('of Opus comes out as it went in', () => {
+    const frame = { stream: 0, offset: 320, packet: Uint8Array.of(7, 8, 9) }
+    expect(decodeFrame(encodeFrame(frame))).toEqual(frame)
+  })
+
   for (const [what, bytes, fault] of [
     ['that is shorter than its header', [1, 0, 0], 'header of 8 bytes'],
     ['of WebM', [0x1a, 0x45, 0xdf, 0xa3, 0, 0, 0, 0, 1, 2], 'holds PCM'],
+    ['of Opus, but without a packet', [2, 0, 0, 0, 0, 0, 0, 0], 'packet of Opus'],
     ['with half a sample', [1, 0, 0, 0, 0, 0, 0, 0, 1], 'whole samples'],
     ['with flags', [1, 1, 0, 0, 0, 0, 0, 0, 1, 2], 'flags 0'],
   ] as const)

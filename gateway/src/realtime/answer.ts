@@ -27,8 +27,10 @@ export interface AnswerDeps {
   /** Whether the client tells what it has played. */
   readonly reports: boolean
   send(event: ServerEventBody): void
-  /** Sends sound; resolves when more is wanted. */
+  /** Sends sound. */
   sound(place: Place, samples: Int16Array): void
+  /** All of its sound was given. */
+  silent(): void
   /** The number of the frames that carry the sound at this place; undefined where events do. */
   stream(place: Place): number | undefined
   speak(text: string, signal: AbortSignal): AsyncIterable<Int16Array>
@@ -248,6 +250,7 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
     if (voice) {
       say(sentences.end())
       await voice.finished()
+      deps.silent()
     }
     return found.draft.usage?.cut ? tooLong : completed
   }

@@ -9,9 +9,11 @@ import type { Account } from './account.ts'
 import { empty, startAnswer, type Answer, type Source } from './answer.ts'
 import { messagesOf, textOf, type Conversation } from './conversation.ts'
 import { createDraft, type Draft } from './draft.ts'
+import type { Encoder } from './codec.ts'
 import type { Link } from './link.ts'
 import type { Event } from './machine.ts'
 import { newItem } from './new-item.ts'
+import { packetSamples, type Packer } from './opus.ts'
 import { forResponse, type Settings } from './settings.ts'
 import type { TurnTimings } from './timings.ts'
 
@@ -27,13 +29,20 @@ export interface AnswersDeps {
   settings(): Settings
   /** The model that answers; null for the engine's first. */
   model(settings: Settings): string | null
-  encode(samples: Int16Array): Buffer
+  /** How sound is sent that is not sent as it is. */
+  codec(): Codec
   dispatch(event: Event): void
   send(event: ServerEventBody): void
   /** Resolves when every turn so far has its words. */
   heard(): Promise<void>
   /** How long the turn of this answer took, once it is known. */
   told(responseId: string): void
+}
+
+/** One of them, or none: PCM in binary frames. */
+export interface Codec {
+  readonly encoder?: Encoder
+  readonly packer?: Packer
 }
 
 export interface Answers {
@@ -127,6 +136,12 @@ export function createAnswers(deps: AnswersDeps): Answers {
     const modality = deps.speech ? (settings.output_modalities[0] ?? 'audio') : 'text'
     let number = 0
     let offset = 0
+    const packets = (made: readonly Uint8Array[]): void => {
+      for (const packet of made) {
+        link.frame({ stream: number, offset, packet })
+        offset += packetSamples
+      }
+    }
     const is = (): boolean => aside !== undefined || current === answer
     const answer: Answer = startAnswer(found, {
       conversation: aside ? undefined : conversation,
@@ -138,19 +153,24 @@ export function createAnswers(deps: AnswersDeps): Answers {
       stream(place) {
         remember(place.item_id, answer)
         if (link.dialect !== 'ours' || modality === 'text') return undefined
+        // What a cancelled answer left there is not this one's.
+        deps.codec().packer?.rest()
         number = streams = (streams + 1) % 65_536
         return number
       },
       sound(place: Place, samples) {
-        if (link.dialect === 'ours') link.frame({ stream: number, offset, samples })
-        else
-          send({
+        const { packer, encoder } = deps.codec()
+        if (link.dialect === 'openai')
+          return send({
             type: 'response.output_audio.delta',
             ...place,
-            delta: deps.encode(samples).toString('base64'),
+            delta: encoder?.encode(samples).toString('base64') ?? '',
           })
+        if (packer) return packets(packer.pack(samples))
+        link.frame({ stream: number, offset, samples })
         offset += samples.length
       },
+      silent: () => packets(deps.codec().packer?.rest() ?? []),
       speak: (text, signal) => speak(settings, text, signal),
       on(event) {
         if (aside || !is()) {

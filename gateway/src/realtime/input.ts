@@ -54,6 +54,8 @@ export interface Input {
   announceStart(): void
   announceStop(): void
   take(): void
+  /** Nobody said anything for so long, ms: an empty turn says so. */
+  silent(ms: number): void
   judge(): void
   speculate(): void
   forget(): void
@@ -312,6 +314,21 @@ export function createInput(deps: InputDeps): Input {
         audio_end_ms: milliseconds(stoppedAt),
         item_id: itemId,
       })
+    },
+    silent(ms) {
+      const item = spoken(newId('item'), '', 'completed')
+      const end = milliseconds(audio.position)
+      send({
+        type: 'input_audio_buffer.timeout_triggered',
+        audio_start_ms: Math.max(0, end - ms),
+        audio_end_ms: end,
+        item_id: item.id,
+      })
+      conversation.put(item)
+      const previous_item_id = itemBefore(conversation, item.id)
+      send({ type: 'input_audio_buffer.committed', item_id: item.id, previous_item_id })
+      send({ type: 'conversation.item.added', item, previous_item_id })
+      send({ type: 'conversation.item.done', item, previous_item_id })
     },
     take() {
       const one = turn ?? begin(from)

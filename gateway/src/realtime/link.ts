@@ -4,7 +4,7 @@
  */
 import type { WebSocket } from 'ws'
 import type { LinkEvent, ServerEventBody } from '#protocol/events.ts'
-import { encodeFrame, type AudioFrame } from '#protocol/frame.ts'
+import { encodeFrame, type AudioFrame, type OpusFrame } from '#protocol/frame.ts'
 import { createOutbox } from '#protocol/outbox.ts'
 import { newId } from './id.ts'
 
@@ -18,7 +18,7 @@ export interface Link {
   serves(socket: WebSocket): boolean
   send(event: ServerEventBody): void
   /** Sound of an answer, for a client of ours. */
-  frame(frame: AudioFrame): void
+  frame(frame: AudioFrame | OpusFrame): void
   /** Another connection of the same client, which has had so many messages. False where some are gone. */
   attach(socket: WebSocket, received: number): boolean
   detach(): void

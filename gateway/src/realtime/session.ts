@@ -16,7 +16,7 @@ import {
   type ServerEventBody,
   type Session as View,
 } from '#protocol/events.ts'
-import { decodeFrame } from '#protocol/frame.ts'
+import { decodeFrame, type AudioFrame, type OpusFrame } from '#protocol/frame.ts'
 import { asFailure, Failure } from '../failure.ts'
 import { createAccount } from './account.ts'
 import { createAnswers } from './answers.ts'
@@ -27,6 +27,7 @@ import { createInput, type Fault } from './input.ts'
 import { createLink, type Dialect } from './link.ts'
 import { initial, step, type Effect, type Event } from './machine.ts'
 import { newItem } from './new-item.ts'
+import { createPacker, createUnpacker, type Packer, type Unpacker } from './opus.ts'
 import { changed, firstSettings, type Settings } from './settings.ts'
 import { createTimings } from './timings.ts'
 import type { VoiceActivity } from './voice-activity.ts'
@@ -87,8 +88,14 @@ export function openSession(deps: SessionDeps): Session {
   let asked = deps.model ?? thread?.model ?? undefined
   let encoder: Encoder | undefined
   let decoder: Decoder | undefined
+  let packer: Packer | undefined
+  let unpacker: Unpacker | undefined
   let state = initial
   let away: NodeJS.Timeout | undefined
+  let silence: NodeJS.Timeout | undefined
+  /** There was an answer, after which nobody said anything; they were spoken to already. */
+  let answered = false
+  let nudged = false
 
   const send = (event: ServerEventBody): void => {
     if (!ended.signal.aborted) link.send(event)
@@ -134,7 +141,7 @@ export function openSession(deps: SessionDeps): Session {
     log,
     settings: () => settings,
     model: () => model(),
-    encode: (samples) => encoder?.encode(samples) ?? Buffer.alloc(0),
+    codec: () => ({ ...(encoder && { encoder }), ...(packer && { packer }) }),
     dispatch,
     send,
     heard: () => input.settled(),
@@ -220,10 +227,36 @@ export function openSession(deps: SessionDeps): Session {
         ;({ state } = made)
         for (const effect of made.effects) effects[effect](next.cause)
         if (audible !== (state.playback !== 'silent')) input.configure()
+        if (next.event.kind === 'words') nudged = false
+        if (next.event.kind === 'done') answered = !nudged
       }
+      watchSilence()
     } finally {
       working = false
     }
+  }
+
+  /** After an answer, where the session wants it: who says nothing for long is spoken to. */
+  const watchSilence = (): void => {
+    const { turn_detection: detect } = settings.audio.input
+    const after = detect?.type === 'server_vad' ? detect.idle_timeout_ms : null
+    const silent =
+      state.link === 'live' && state.input === 'idle' && state.response === 'none' && state.unheard === 0
+    if (!silent || !answered || after === null) {
+      clearTimeout(silence)
+      silence = undefined
+      return
+    }
+    silence ??= setTimeout(() => {
+      silence = undefined
+      answered = false
+      nudged = true
+      input.silent(after)
+      // Said anew, so that it is answered though nobody said anything.
+      answers.want({ instructions: settings.instructions })
+      dispatch({ kind: 'create' })
+    }, after)
+    silence.unref()
   }
 
   const configure = async (next: Settings): Promise<void> => {
@@ -239,7 +272,13 @@ export function openSession(deps: SessionDeps): Session {
       },
     })
     input.configure()
-    if (link.dialect === 'ours') return
+    if (link.dialect === 'ours') {
+      if (next.audio.input.format.type === 'audio/opus') unpacker ??= await createUnpacker()
+      const packs = next.audio.output.format.type === 'audio/opus'
+      if (!packs) packer?.close()
+      packer = packs ? (packer ?? (await createPacker())) : undefined
+      return
+    }
     if (!decoder || before.audio.input.format.type !== next.audio.input.format.type) {
       decoder?.close()
       decoder = await createDecoder(next.audio.input.format)
@@ -257,8 +296,21 @@ export function openSession(deps: SessionDeps): Session {
         `There is no model “${wanted}” here. There is: ${models().join(', ') || 'none'}.`,
         event,
       )
+    const next = changed(settings, rest)
+    const formats = [next.audio.input.format.type, next.audio.output.format.type]
+    if (
+      link.dialect === 'openai'
+        ? formats.includes('audio/opus')
+        : formats.some((one) => /^audio\/pcm[ua]$/.test(one))
+    )
+      throw new Failure(
+        'invalid',
+        link.dialect === 'openai'
+          ? 'session.audio: Opus is for the subprotocol realtime.sotto.v1. Take audio/pcm, audio/pcmu or audio/pcma.'
+          : 'session.audio: G.711 is for the subprotocol realtime. Take audio/pcm or audio/opus.',
+      )
     asked = wanted ?? asked
-    await configure(changed(settings, rest))
+    await configure(next)
     thread?.configure({
       ...(wanted !== undefined && { model: wanted }),
       ...(rest.instructions !== undefined && { instructions: rest.instructions }),
@@ -372,7 +424,8 @@ export function openSession(deps: SessionDeps): Session {
       link.counted()
       const frame =
         link.dialect === 'ours' ? decodeFrame(bytes) : { fault: 'This protocol has no binary frames.' }
-      fault('fault' in frame ? { code: 'invalid_audio', message: frame.fault } : input.frame(frame))
+      if ('fault' in frame) fault({ code: 'invalid_audio', message: frame.fault })
+      else hear(frame)
       return undefined
     }
     const read = parse(bytes)
@@ -385,6 +438,23 @@ export function openSession(deps: SessionDeps): Session {
     const done = handle(event).catch((error: unknown) => refuse(error, event))
     return event.type === 'session.update' ? done : undefined
   }
+  const hear = (frame: AudioFrame | OpusFrame): void => {
+    if ('samples' in frame) return fault(input.frame(frame))
+    if (!unpacker)
+      return fault({
+        code: 'invalid_audio',
+        message: 'Say first that you send Opus: session.update with audio.input.format.type "audio/opus".',
+      })
+    try {
+      const { stream, offset } = frame
+      fault(input.frame({ stream, offset, samples: unpacker.unpack(frame.packet) }))
+    } catch (error) {
+      const failure = asFailure(error)
+      if (failure.code !== 'invalid') return refuse(failure)
+      fault({ code: 'invalid_audio', message: failure.message })
+    }
+  }
+
   const serve = (socket: WebSocket): void => {
     let answered = true
     let beats = 0
@@ -425,12 +495,12 @@ export function openSession(deps: SessionDeps): Session {
   function close(): void {
     if (ended.signal.aborted) return
     clearTimeout(away)
+    clearTimeout(silence)
     answers.close()
     ended.abort()
     for (const end of unsubscribe) end?.()
     thread?.leave()
-    encoder?.close()
-    decoder?.close()
+    for (const one of [encoder, decoder, packer, unpacker]) one?.close()
     link.close(1000, '')
     deps.closed()
   }

@@ -13,7 +13,7 @@ import { createDirectory } from '#identity/directory.ts'
 import { createKeyring } from '#identity/keyring.ts'
 import { ownNames } from '#listener/origin.ts'
 import type { ClientEventInput, EngineStates, ServerEvent } from '#protocol/events.ts'
-import { decodeFrame, encodeFrame, subprotocol, type AudioFrame } from '#protocol/frame.ts'
+import { decodeFrame, encodeFrame, subprotocol, type AudioFrame, type OpusFrame } from '#protocol/frame.ts'
 import { pino } from 'pino'
 import { nobodySpecial } from './account.fixture.ts'
 import { createRealtime } from './socket.ts'
@@ -155,7 +155,7 @@ export async function connectTalk(
 ) {
   const socket = new WebSocket(`${talk.url}${query}`, protocol === undefined ? [] : [protocol])
   const events: ServerEvent[] = []
-  const frames: AudioFrame[] = []
+  const frames: (AudioFrame & OpusFrame)[] = []
   const order: (string | 'sound')[] = []
   let received = 0
   let closed: number | undefined
@@ -167,7 +167,7 @@ export async function connectTalk(
     if (isBinary) {
       received += 1
       order.push('sound')
-      frames.push(decodeFrame(data) as AudioFrame)
+      frames.push(decodeFrame(data) as AudioFrame & OpusFrame)
       return
     }
     const event = JSON.parse(data.toString()) as ServerEvent

@@ -1,7 +1,9 @@
 /** Turns by voice activity, answers by voice, and who interrupts whom. */
 import { setTimeout as pause } from 'node:timers/promises'
+import { Application, createDecoder, createEncoder } from 'libopus-wasm'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { ChatWish } from '#engines/engine.ts'
+import { encodeFrame } from '#protocol/frame.ts'
 import { Failure } from '../failure.ts'
 import { connectTalk, letters, serveTalk, silence, speech, type Script } from './talk.fixture.ts'
 
@@ -224,6 +226,71 @@ describe('a turn by voice activity', () => {
     ])
       expect(earlier).toBeLessThanOrEqual(later ?? -1)
     expect(turn).toBeGreaterThanOrEqual(450)
+  })
+})
+
+it(
+  'who says nothing for long after an answer is spoken to, where the session wants it, and once',
+  { timeout: 30_000 },
+  async () => {
+    const { talk, send, speak, until, played, all } = await open()
+    send({
+      type: 'session.update',
+      session: {
+        audio: { input: { turn_detection: { type: 'server_vad', idle_timeout_ms: 5_000 } } },
+      },
+    })
+    await until('session.updated')
+    speak(speech(500), silence(700))
+    await until('response.done')
+    played(all('response.content_part.added')[0]?.item_id ?? '', 60_000)
+    const { item_id } = await until('input_audio_buffer.timeout_triggered', 1, 10_000)
+    expect(all('conversation.item.done').map(({ item }) => item.id)).toContain(item_id)
+    await until('response.done', 2)
+    played(all('response.content_part.added')[1]?.item_id ?? '', 60_000)
+    await pause(5_500)
+    expect(talk.chats).toHaveLength(2)
+  },
+)
+
+describe('on mobile data', () => {
+  it('sound goes as Opus, both ways, at a tenth of the bytes', async () => {
+    const { talk, socket, send, until, frames, all } = await open()
+    const format = { type: 'audio/opus' } as const
+    send({ type: 'session.update', session: { audio: { input: { format }, output: { format } } } })
+    await until('session.updated')
+    const encoder = await createEncoder({ sampleRate: 16_000, channels: 1, application: Application.Voip })
+    const tone = Int16Array.from(speech(600), (sample, at) => sample * Math.sin(at / 5))
+    let offset = 0
+    for (const sound of [tone, silence(800)])
+      for (let at = 0; at < sound.length; at += 320, offset += 320)
+        socket.send(encodeFrame({ stream: 0, offset, packet: encoder.encode(sound.subarray(at, at + 320)) }))
+    encoder.free()
+    await until('response.done')
+    expect(all('error')).toEqual([])
+    expect(talk.recordings[0]?.length).toBeGreaterThan(9_600)
+    const bytes = frames.reduce((sum, { packet }) => sum + packet.length, 0)
+    const samples = talk.spoken.join('').length * 480
+    expect(bytes).toBeLessThan((samples * 2) / 8)
+    const decoder = await createDecoder({ sampleRate: 24_000, channels: 1 })
+    const heard = frames.reduce((sum, { packet }) => sum + decoder.decode(packet).length, 0)
+    decoder.free()
+    // The last packet is filled with silence.
+    expect(heard - samples).toBeGreaterThanOrEqual(0)
+    expect(heard - samples).toBeLessThan(480)
+    expect(frames.at(-1)?.offset).toBe(heard - 480)
+  })
+
+  it('a packet that is none, or was not announced, is refused', async () => {
+    const { socket, send, until, all } = await open()
+    const packet = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9, 255)
+    socket.send(encodeFrame({ stream: 0, offset: 0, packet }))
+    expect((await until('error')).error.message).toContain('session.update')
+    send({ type: 'session.update', session: { audio: { input: { format: { type: 'audio/opus' } } } } })
+    await until('session.updated')
+    socket.send(encodeFrame({ stream: 0, offset: 0, packet }))
+    await until('error', 2)
+    expect(all('error').map(({ error }) => error.code)).toEqual(['invalid_audio', 'invalid_audio'])
   })
 })
 
