@@ -234,7 +234,7 @@ describe('OpenAI’s agents', () => {
     // They end turns by meaning, and the stand-in for Whisper hears no full stop: the longer silence decides.
     for (const audio of pieces(Buffer.concat([asked, Buffer.alloc(48_000 * 4)]))) {
       const piece = Buffer.from(audio, 'base64')
-      session.sendAudio(piece.buffer.slice(piece.byteOffset, piece.byteOffset + piece.length) as ArrayBuffer)
+      session.sendAudio(piece.buffer.slice(piece.byteOffset, piece.byteOffset + piece.length))
     }
     const said = () =>
       session.history.flatMap((item) =>

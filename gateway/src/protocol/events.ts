@@ -24,9 +24,9 @@ const outputContent = z.discriminatedUnion('type', [
   z.object({ type: z.literal('output_text'), text }),
   z.object({ type: z.literal('output_audio'), audio: z.string().optional(), transcript: text.nullish() }),
 ])
-const id = z.string().min(1).max(64).optional()
+const ownId = z.string().min(1).max(64).optional()
 const message = {
-  id,
+  id: ownId,
   type: z.literal('message'),
   status: z.string().optional(),
   object: z.string().optional(),
@@ -38,14 +38,14 @@ const newItem = z.union([
   z.object({ ...message, role: z.literal('user'), content: z.array(inputContent).min(1) }),
   z.object({ ...message, role: z.literal('assistant'), content: z.array(outputContent).min(1) }),
   z.object({
-    id,
+    id: ownId,
     type: z.literal('function_call'),
     call_id: z.string().max(256).optional(),
     name: z.string().min(1).max(256),
     arguments: text,
   }),
   z.object({
-    id,
+    id: ownId,
     type: z.literal('function_call_output'),
     call_id: z.string().min(1).max(256),
     output: text,
@@ -60,23 +60,23 @@ const format = z.union([
 ])
 const serverVad = z.object({
   type: z.literal('server_vad'),
-  threshold: z.number().min(0).max(1).optional(),
-  prefix_padding_ms: z.int().min(0).max(5_000).optional(),
-  silence_duration_ms: z.int().min(100).max(10_000).optional(),
-  idle_timeout_ms: z.int().min(5_000).max(30_000).nullish(),
-  create_response: z.boolean().optional(),
-  interrupt_response: z.boolean().optional(),
+  threshold: z.number().min(0).max(1).exactOptional(),
+  prefix_padding_ms: z.int().min(0).max(5_000).exactOptional(),
+  silence_duration_ms: z.int().min(100).max(10_000).exactOptional(),
+  idle_timeout_ms: z.int().min(5_000).max(30_000).nullable().exactOptional(),
+  create_response: z.boolean().exactOptional(),
+  interrupt_response: z.boolean().exactOptional(),
 })
 const semanticVad = z.object({
   type: z.literal('semantic_vad'),
-  eagerness: z.enum(['low', 'medium', 'high', 'auto']).optional(),
-  create_response: z.boolean().optional(),
-  interrupt_response: z.boolean().optional(),
+  eagerness: z.enum(['low', 'medium', 'high', 'auto']).exactOptional(),
+  create_response: z.boolean().exactOptional(),
+  interrupt_response: z.boolean().exactOptional(),
 })
 const tool = z.looseObject({
   type: z.literal('function'),
   name: z.string().min(1).max(256),
-  description: z.string().max(10_000).optional(),
+  description: z.string().max(10_000).exactOptional(),
   parameters: z.unknown(),
 })
 const toolChoice = z.union([
@@ -91,51 +91,54 @@ const instructions = z.string().max(32_000)
 const voice = z.union([z.string().max(256), z.object({ id: z.string().max(256) }).transform(({ id }) => id)])
 
 const audioInput = z.looseObject({
-  format: format.optional(),
+  format: format.exactOptional(),
   transcription: z
     .looseObject({
-      model: z.string().max(256).optional(),
+      model: z.string().max(256).exactOptional(),
       language: z
         .string()
         .regex(/^[a-z]{2,3}(-\w+)?$/i, 'is ISO 639-1, for example "en"')
-        .optional(),
-      prompt: z.string().max(4_000).optional(),
+        .exactOptional(),
+      prompt: z.string().max(4_000).exactOptional(),
     })
-    .nullish(),
-  turn_detection: z.union([serverVad, semanticVad]).nullish(),
+    .nullable()
+    .exactOptional(),
+  turn_detection: z.union([serverVad, semanticVad]).nullable().exactOptional(),
 })
 const audioOutput = z.looseObject({
-  format: format.optional(),
-  voice: voice.optional(),
-  speed: z.number().min(0.25).max(1.5).optional(),
+  format: format.exactOptional(),
+  voice: voice.exactOptional(),
+  speed: z.number().min(0.25).max(1.5).exactOptional(),
 })
 
 /** What `session.update` may change; what it leaves out stays. Fields we do not act on are kept and told back. */
 const sessionUpdate = z.looseObject({
-  type: z.enum(['realtime', 'transcription']).optional(),
-  model: z.string().min(1).max(256).optional(),
-  instructions: instructions.optional(),
-  output_modalities: modalities.optional(),
-  max_output_tokens: maxOutputTokens.optional(),
-  tools: z.array(tool).max(128).optional(),
-  tool_choice: toolChoice.optional(),
-  audio: z.looseObject({ input: audioInput.optional(), output: audioOutput.optional() }).optional(),
+  type: z.enum(['realtime', 'transcription']).exactOptional(),
+  model: z.string().min(1).max(256).exactOptional(),
+  instructions: instructions.exactOptional(),
+  output_modalities: modalities.exactOptional(),
+  max_output_tokens: maxOutputTokens.exactOptional(),
+  tools: z.array(tool).max(128).exactOptional(),
+  tool_choice: toolChoice.exactOptional(),
+  audio: z
+    .looseObject({ input: audioInput.exactOptional(), output: audioOutput.exactOptional() })
+    .exactOptional(),
 })
 
 /** What one answer may have otherwise than the session. */
 const responseWish = z.looseObject({
-  conversation: z.enum(['auto', 'none']).optional(),
-  instructions: instructions.optional(),
-  output_modalities: modalities.optional(),
-  max_output_tokens: maxOutputTokens.optional(),
-  tools: z.array(tool).max(128).optional(),
-  tool_choice: toolChoice.optional(),
+  conversation: z.enum(['auto', 'none']).exactOptional(),
+  instructions: instructions.exactOptional(),
+  output_modalities: modalities.exactOptional(),
+  max_output_tokens: maxOutputTokens.exactOptional(),
+  tools: z.array(tool).max(128).exactOptional(),
+  tool_choice: toolChoice.exactOptional(),
   input: z
     .array(z.union([newItem, z.object({ type: z.literal('item_reference'), id: z.string() })]))
     .max(1_000)
-    .optional(),
-  metadata: z.record(z.string(), z.string()).nullish(),
-  audio: z.looseObject({ output: audioOutput.optional() }).optional(),
+    .exactOptional(),
+  metadata: z.record(z.string(), z.string()).nullable().exactOptional(),
+  audio: z.looseObject({ output: audioOutput.exactOptional() }).exactOptional(),
 })
 
 const itemId = z.string().min(1).max(64)

@@ -317,11 +317,11 @@ export function createInput(deps: InputDeps): Input {
     },
     silent(ms) {
       const item = spoken(newId('item'), '', 'completed')
-      const end = milliseconds(audio.position)
+      const endMs = milliseconds(audio.position)
       send({
         type: 'input_audio_buffer.timeout_triggered',
-        audio_start_ms: Math.max(0, end - ms),
-        audio_end_ms: end,
+        audio_start_ms: Math.max(0, endMs - ms),
+        audio_end_ms: endMs,
         item_id: item.id,
       })
       conversation.put(item)

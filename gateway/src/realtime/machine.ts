@@ -186,11 +186,16 @@ function move(state: State, event: Event): Step {
     case 'trusted':
       return to(state, { wary: false })
     case 'configure':
-      // What was being heard, where turns are no more, is the client's to commit now.
-      return event.turns
-        ? to(state, { turns: event.turns })
-        : to(state, { ...quiet, ...unducked(state), turns: null }, ...calm(state), ...stopped(state))
+      return configured(state, event.turns)
+    default:
+      return to(state)
   }
+}
+
+/** What was being heard, where turns are no more, is the client's to commit now. */
+function configured(state: State, turns: State['turns']): Step {
+  if (turns) return to(state, { turns })
+  return to(state, { ...quiet, ...unducked(state), turns }, ...calm(state), ...stopped(state))
 }
 
 /** What is due whenever nobody speaks and nothing else is on its way. */

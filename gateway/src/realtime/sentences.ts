@@ -44,7 +44,8 @@ export function createSentences(locale?: string): Sentences {
     },
     end() {
       const chunks: string[] = []
-      while (rest !== '') take(wholeIn(segmenter.segment(rest)) ?? rest.length, chunks)
+      for (let left = rest; left !== ''; left = rest)
+        take(wholeIn(segmenter.segment(left)) ?? left.length, chunks)
       return chunks
     },
   }

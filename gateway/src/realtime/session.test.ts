@@ -164,7 +164,7 @@ describe('a session', () => {
     const { send, until, types } = await open({ chat: endless })
     send(say('hi'))
     send(respond)
-    send({ ...respond, event_id: 'mine' } as ClientEventInput)
+    send({ type: 'response.create', event_id: 'mine' })
     expect((await until('error')).error).toMatchObject({
       code: 'conversation_already_has_active_response',
       event_id: 'mine',

@@ -456,18 +456,18 @@ export function openSession(deps: SessionDeps): Session {
   }
 
   const serve = (socket: WebSocket): void => {
-    let answered = true
+    let ponged = true
     let beats = 0
     const beating = setInterval(() => {
       link.beat()
       beats += 1
       if (beats % pingEveryBeats !== 0) return
-      if (!answered) return socket.terminate()
-      answered = false
+      if (!ponged) return socket.terminate()
+      ponged = false
       socket.ping()
     }, beatMs)
     socket.on('pong', () => {
-      answered = true
+      ponged = true
     })
     socket.on('message', receive)
     // Without a listener a frame that is too large would end the process.

@@ -49,20 +49,20 @@ export function changed(settings: Settings, update: SessionUpdate): Settings {
   const { audio: { input = {}, output = {}, ...audio } = {}, ...flat } = update
   return {
     ...settings,
-    ...defined(flat),
+    ...flat,
     audio: {
       ...settings.audio,
       ...audio,
       input: {
         ...settings.audio.input,
-        ...defined(input),
+        ...input,
         transcription:
           input.transcription === undefined
             ? settings.audio.input.transcription
             : input.transcription && { ...settings.audio.input.transcription, ...input.transcription },
         turn_detection: detection(settings.audio.input.turn_detection, input.turn_detection),
       },
-      output: { ...settings.audio.output, ...defined(output) },
+      output: { ...settings.audio.output, ...output },
     },
   }
 }
@@ -73,15 +73,15 @@ function detection(now: TurnDetection | null, update: Detection): TurnDetection 
   if (update === undefined) return now
   if (update === null) return null
   return update.type === 'server_vad'
-    ? { ...serverVad, ...(now?.type === 'server_vad' && now), ...defined(update) }
-    : { ...semanticVad, ...(now?.type === 'semantic_vad' && now), ...defined(update) }
+    ? { ...serverVad, ...(now?.type === 'server_vad' && now), ...update }
+    : { ...semanticVad, ...(now?.type === 'semantic_vad' && now), ...update }
 }
 
 /** For one answer: the session's, with what it wants otherwise. */
 export function forResponse(settings: Settings, wish: ResponseWish): Settings {
-  const { instructions, output_modalities, max_output_tokens, tools, tool_choice, audio } = wish
+  const { conversation: _conversation, input: _input, metadata: _metadata, audio, ...otherwise } = wish
   return changed(settings, {
-    ...defined({ instructions, output_modalities, max_output_tokens, tools, tool_choice }),
+    ...otherwise,
     ...(audio?.output && { audio: { output: audio.output } }),
   })
 }
@@ -113,12 +113,4 @@ export function turnSettings(detect: TurnDetection, audible: boolean): TurnSetti
 /** The silence after which a turn whose words sound whole is over, ms; undefined where words do not decide. */
 export function silenceAfterWhole(detect: TurnDetection | null): number | undefined {
   return detect?.type === 'semantic_vad' ? patience[detect.eagerness].whole : undefined
-}
-
-type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> }
-
-function defined<T extends object>(given: T): Partial<Defined<T>> {
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as Partial<
-    Defined<T>
-  >
 }

@@ -67,7 +67,7 @@ export function createRealtime(deps: RealtimeDeps): Realtime {
     if (query.has('call_id'))
       throw new Failure('invalid', 'call_id: this gateway has no telephone. Connect with ?model= instead.')
     const known = protocols.filter((one) => one === subprotocol || one === 'realtime')
-    if (known.length === 0 && protocols.some((one) => !/^openai-/.test(one)))
+    if (known.length === 0 && protocols.some((one) => !one.startsWith('openai-')))
       throw new Failure('invalid', `Offer the WebSocket subprotocol realtime or ${subprotocol}.`)
     const ours = protocols.includes(subprotocol)
     const resumed = ours ? sessions.find(query.get('resume') ?? '', caller) : undefined

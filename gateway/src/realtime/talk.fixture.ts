@@ -148,15 +148,15 @@ export const silence = (ms: number): Int16Array => new Int16Array(ms * 16)
 
 export type TalkClient = Awaited<ReturnType<typeof connectTalk>>
 
-/** A client of ours, or of OpenAI's where no protocol is given; its messages are kept in their order. */
+/** A client of ours, or by another protocol; its messages are kept in their order. */
 export async function connectTalk(
   talk: Pick<Talk, 'url'>,
-  { protocol = subprotocol as string | undefined, query = '' } = {},
+  { protocol = subprotocol, query = '' }: { protocol?: string; query?: string } = {},
 ) {
-  const socket = new WebSocket(`${talk.url}${query}`, protocol === undefined ? [] : [protocol])
+  const socket = new WebSocket(`${talk.url}${query}`, [protocol])
   const events: ServerEvent[] = []
   const frames: (AudioFrame & OpusFrame)[] = []
-  const order: (string | 'sound')[] = []
+  const order: string[] = []
   let received = 0
   let closed: number | undefined
   let offset = 0
@@ -180,7 +180,7 @@ export async function connectTalk(
   const all = <T extends ServerEvent['type']>(type: T) =>
     events.filter((event): event is Extract<ServerEvent, { type: T }> => event.type === type)
   const until = async <T extends ServerEvent['type']>(type: T, count = 1, timeout = 5_000) => {
-    await expect.poll(() => all(type).length, { timeout, message: `${type}` }).toBeGreaterThanOrEqual(count)
+    await expect.poll(() => all(type).length, { timeout, message: type }).toBeGreaterThanOrEqual(count)
     return all(type)[count - 1] as Extract<ServerEvent, { type: T }>
   }
   return {

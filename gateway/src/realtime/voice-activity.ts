@@ -4,7 +4,6 @@
  * Source: snakers4/silero-vad, `OnnxWrapper`; weights (MIT) as @ricky0123/vad-web brings them.
  */
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { inputSampleRate } from '#protocol/frame.ts'
 
@@ -19,6 +18,8 @@ export interface Listener {
   hear(frame: Float32Array): Promise<number>
 }
 
+const require = createRequire(import.meta.url)
+
 /** Samples of a frame at 16 kHz, PCM as -1 to 1. */
 export const frameSamples = 512
 /** Of the frame before: without them version 6 hears no speech at all. */
@@ -26,7 +27,7 @@ const contextSamples = 64
 const stateShape = [2, 1, 128]
 
 export async function loadVoiceActivity(): Promise<VoiceActivity> {
-  const model = await InferenceSession.create(weights(), {
+  const model = await InferenceSession.create(require.resolve('@ricky0123/vad-web/dist/silero_vad_v6.onnx'), {
     // One frame is a twelfth of a millisecond: threads would wait for one another longer than that.
     intraOpNumThreads: 1,
     interOpNumThreads: 1,
@@ -37,7 +38,7 @@ export async function loadVoiceActivity(): Promise<VoiceActivity> {
     open() {
       const samples = new Float32Array(contextSamples + frameSamples)
       const input = new Tensor('float32', samples, [1, samples.length])
-      let state = new Tensor('float32', new Float32Array(2 * 128), stateShape)
+      let state: Tensor = new Tensor('float32', new Float32Array(2 * 128), stateShape)
       return {
         async hear(frame) {
           samples.copyWithin(0, frameSamples)
@@ -45,16 +46,11 @@ export async function loadVoiceActivity(): Promise<VoiceActivity> {
           const { output, stateN } = await model.run({ input, state, sr: rate })
           if (!(stateN instanceof Tensor) || !(output?.data instanceof Float32Array))
             throw new TypeError('The voice activity model answers otherwise than version 6 does.')
-          state = stateN as typeof state
+          state = stateN
           return output.data[0] ?? 0
         },
       }
     },
     close: () => model.release(),
   }
-}
-
-function weights(): string {
-  const entry = createRequire(import.meta.url).resolve('@ricky0123/vad-web')
-  return join(dirname(entry), 'silero_vad_v6.onnx')
 }
