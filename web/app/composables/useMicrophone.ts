@@ -1,3 +1,5 @@
+import type { Sound } from './useSound'
+
 /** Why there is no microphone, in words that say what to do. */
 const problems: Record<string, string> = {
   insecure:
@@ -6,17 +8,21 @@ const problems: Record<string, string> = {
     'The microphone is blocked. Allow it for this page in the browser’s site settings, then try again.',
   NotFoundError: 'No microphone was found. Plug one in, then try again.',
   NotReadableError: 'Another program holds the microphone. Close it, then try again.',
+  ended: 'The microphone is gone. Plug it in again, or choose another one, then tap to talk.',
 }
 
 /** The microphone as PCM16 mono at 16 kHz. Kept open between turns, so that a turn begins at once. */
-export function useMicrophone(heard: (samples: Int16Array) => void) {
+export function useMicrophone({ unlock }: Sound, heard: (samples: Int16Array) => void) {
   const listening = ref(false)
   /** Loudness of the last piece, 0 to 1. */
   const level = ref(0)
   const problem = ref<string>()
-  let context: AudioContext | undefined
+  /** False where the browser does not take the loudspeaker's sound out of the microphone's. */
+  const cancelsEcho = ref(true)
+  let opening: Promise<void> | undefined
   let stream: MediaStream | undefined
   let node: AudioWorkletNode | undefined
+  let source: MediaStreamAudioSourceNode | undefined
 
   async function start(): Promise<boolean> {
     problem.value = undefined
@@ -25,14 +31,12 @@ export function useMicrophone(heard: (samples: Int16Array) => void) {
       return false
     }
     try {
-      // In the tap itself, before anything is awaited: iOS unlocks sound only there.
-      context ??= new AudioContext()
-      const resumed = context.resume()
-      if (!node) await connect(context)
-      await resumed
+      const context = unlock()
+      if (!stream) await (opening ??= connect(context).finally(() => (opening = undefined)))
       listening.value = true
       return true
     } catch (error) {
+      release()
       const name = error instanceof Error ? error.name : ''
       problem.value = problems[name] ?? `The microphone can't be used (${name || 'unknown reason'}).`
       return false
@@ -43,35 +47,63 @@ export function useMicrophone(heard: (samples: Int16Array) => void) {
     stream = await navigator.mediaDevices.getUserMedia({
       audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 },
     })
+    const [track] = stream.getAudioTracks()
+    cancelsEcho.value = track?.getSettings().echoCancellation !== false
+    track?.addEventListener('ended', () => {
+      problem.value = problems.ended
+      release()
+    })
+    node ??= await load(into)
+    source = into.createMediaStreamSource(stream)
+    source.connect(node)
+  }
+
+  async function load(into: AudioContext): Promise<AudioWorkletNode> {
     await into.audioWorklet.addModule('/worklets/microphone.js')
-    node = new AudioWorkletNode(into, 'microphone', { numberOfOutputs: 0 })
-    node.port.onmessage = ({ data }: MessageEvent<Int16Array | null>) => {
+    const loaded = new AudioWorkletNode(into, 'microphone', { numberOfOutputs: 0 })
+    loaded.port.onmessage = ({ data }: MessageEvent<Int16Array | null>) => {
       if (!listening.value || !data?.length) return
       level.value = loudness(data)
       heard(data)
     }
-    into.createMediaStreamSource(stream).connect(node)
+    return loaded
   }
 
-  /** Resolves when the last samples were handed over. */
+  /** Resolves when the last samples of a turn were handed over. */
   async function finish(): Promise<void> {
     if (node) {
       const { port } = node
       const flushed = new Promise<void>((settle) => {
-        port.addEventListener('message', ({ data }) => data === null && settle())
+        const flush = ({ data }: MessageEvent<Int16Array | null>): void => {
+          if (data !== null) return
+          port.removeEventListener('message', flush)
+          settle()
+        }
+        port.addEventListener('message', flush)
+        // An interrupted context has nothing to hand over, and says nothing.
+        setTimeout(settle, 500)
       })
       port.postMessage('flush')
       await flushed
     }
+    rest()
+  }
+
+  /** Gives the microphone back: the browser's sign that it is in use goes out. */
+  function release(): void {
+    source?.disconnect()
+    for (const track of stream?.getTracks() ?? []) track.stop()
+    stream = source = undefined
+    rest()
+  }
+
+  function rest(): void {
     listening.value = false
     level.value = 0
   }
 
-  onBeforeUnmount(() => {
-    for (const track of stream?.getTracks() ?? []) track.stop()
-    void context?.close()
-  })
-  return { listening, level, problem, start, finish }
+  onBeforeUnmount(release)
+  return { listening, level, problem, cancelsEcho, start, finish, release }
 }
 
 /** On a scale of 50 dB, as the ear has it. */

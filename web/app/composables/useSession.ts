@@ -1,201 +1,316 @@
-import type { ClientEvent, EngineStates, ServerEvent } from '@sotto/gateway/protocol/events.ts'
-import { encodeFrame, subprotocol } from '@sotto/gateway/protocol/frame.ts'
+import type { EngineStates, ServerEvent, Timings } from '@sotto/gateway/protocol/events.ts'
+import { subprotocol } from '@sotto/gateway/protocol/frame.ts'
+import { createLink, type Connection, type LinkDeps, type Wire } from '~/realtime/link'
+import { breakOff, follow, type Message } from '~/realtime/messages'
+import type { Player } from './usePlayer'
 
-/** A message as the page shows it. */
-export interface Message {
-  readonly id: string
-  readonly role: 'user' | 'assistant'
-  text: string
-  /** `pending`: speech whose words are not known yet. `empty`: speech without words. */
-  status: 'pending' | 'streaming' | 'completed' | 'incomplete' | 'empty'
-  readonly spoken: boolean
-  /** Whether the demo engine wrote it. */
-  readonly demo: boolean
-}
-
-export interface SessionHooks {
-  /** A piece of the answer came. */
+export interface SessionDeps {
+  readonly player: Player
+  /** The gateway tells by itself where a turn begins and ends. */
+  readonly handsFree: Ref<boolean>
+  /** Answers are wanted as text alone. */
+  readonly muted: Ref<boolean>
+  /** A piece of an answer that has no sound of its own. */
   said(delta: string): void
-  /** The answer is over. */
+  /** An answer is written. */
   ended(): void
+  /** An answer was stopped by what was said. */
+  interrupted(): void
 }
 
-/** A lost connection is tried again at once, then ever slower, up to this. */
-const slowestRetryMs = 8_000
+/** An answer: asked for, and with its first event it has an id. */
+interface Answer {
+  readonly id?: string
+  /** The id of the event that asked for it. */
+  readonly asked?: string
+  speaking: boolean
+  /** Nothing more of it is to be heard. */
+  stopped: boolean
+}
 
-/** The socket to the gateway and the conversation on it. Opened by the caller's mount, closed with it. */
-export function useSession(hooks: SessionHooks) {
-  const connection = ref<'connecting' | 'open' | 'reconnecting'>('connecting')
+/** Refusals of what came too late to matter. */
+const harmless = new Set(['response_cancel_not_active', 'item_exists'])
+
+type EventOf<T extends ServerEvent['type']> = Extract<ServerEvent, { type: T }>
+
+/** The conversation with the gateway. Opened by the caller's mount, closed with it. */
+export function useSession(deps: SessionDeps) {
+  const { player, handsFree, muted } = deps
+  const connection = ref<Connection>('connecting')
   const messages = ref<Message[]>([])
   const engines = ref<EngineStates>()
   const caller = ref('')
   const model = ref<string>()
-  /** The answer that is on its way. */
-  const response = ref<{ id?: string; speaking: boolean }>()
+  /** What speaks the answers at the gateway; null where nothing does. */
+  const speech = ref<string | null>(null)
+  const answer = ref<Answer>()
+  const timings = ref<Timings>()
   const problem = ref<string>()
-  let socket: WebSocket | undefined
-  let retry: ReturnType<typeof setTimeout> | undefined
-  let attempts = 0
-  let offset = 0
-  let closed = false
+  let conversation: string | undefined
+  let chosen: string | undefined
+  let asks = 0
+  /** Where answers were stopped here that the gateway holds for whole, by their item. */
+  const cut = new Map<string, { readonly contentIndex: number; readonly playedMs: number }>()
 
-  function open(): void {
-    const { wsUrl } = useRuntimeConfig().public
-    socket = new WebSocket(`${wsUrl || `wss://${location.host}`}/v1/realtime`, subprotocol)
-    socket.binaryType = 'arraybuffer'
-    socket.onopen = () => {
-      attempts = 0
-      connection.value = 'open'
-    }
-    socket.onmessage = ({ data }) => {
-      if (typeof data === 'string') receive(JSON.parse(data))
-    }
-    socket.onclose = () => {
-      if (closed) return
-      connection.value = 'reconnecting'
-      breakOff()
-      retry = setTimeout(open, Math.min(slowestRetryMs, 250 * 2 ** attempts) * (0.75 + Math.random() / 2))
-      attempts += 1
-    }
-  }
-
-  function close(): void {
-    closed = true
-    clearTimeout(retry)
-    socket?.close()
-  }
-
-  function send(event: ClientEvent): void {
-    if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(event))
-  }
-
-  /** What was on its way when the connection went can't come any more. */
-  function breakOff(): void {
-    offset = 0
-    for (const message of messages.value)
-      if (message.status === 'pending' || message.status === 'streaming') message.status = 'incomplete'
-    if (response.value) hooks.ended()
-    response.value = undefined
-  }
+  const link = createLink({
+    dial,
+    conversation: () => conversation,
+    event: receive,
+    frame: player.play,
+    changed: (state) => {
+      connection.value = state
+    },
+    overflowed() {
+      problem.value = 'The connection was away for too long. What you said meanwhile could not be kept.'
+    },
+  })
 
   function receive(event: ServerEvent): void {
+    follow(messages.value, event, engines.value)
     switch (event.type) {
       case 'session.created':
-      case 'session.updated':
-        caller.value = event.session.x_caller.name
-        model.value = event.session.model ?? undefined
+        breakOff(messages.value)
+        player.hush()
+        settle()
+        take(event.session)
+        return configure()
+      case 'session.updated': {
+        const before = speech.value
+        take(event.session)
+        if (speech.value !== before) configure()
         return
+      }
       case 'x.engines':
         engines.value = event.engines
         if (!model.value || !event.engines.chat.models.includes(model.value))
           model.value = event.engines.chat.models[0]
         return
-      case 'conversation.item.added':
-        return added(event.item)
-      case 'conversation.item.input_audio_transcription.completed':
-        return change(event.item_id, {
-          text: event.transcript,
-          status: event.transcript ? 'completed' : 'empty',
-        })
+      case 'x.conversation':
+        conversation = event.id ?? undefined
+        return
+      case 'x.timings':
+        timings.value = event.timings
+        return
+      case 'x.duck':
+        return player.duck(event.on)
+      case 'x.hush':
+        player.hush(event.item_id)
+        return deps.interrupted()
       case 'conversation.item.input_audio_transcription.failed':
         problem.value = event.error.message
-        return change(event.item_id, { status: 'incomplete' })
-      case 'response.created':
-        response.value = { id: event.response.id, speaking: false }
         return
-      case 'response.output_text.delta':
-        if (response.value) response.value.speaking = true
-        find(event.item_id)!.text += event.delta
-        return hooks.said(event.delta)
-      case 'response.done':
-        return done(event.response)
       case 'error':
-        problem.value = event.error.message
+        return refused(event.error)
+      default:
+        return answered(event)
     }
   }
 
-  function added(item: Extract<ServerEvent, { type: 'conversation.item.added' }>['item']): void {
-    const spoken = item.content.some((content) => content.type === 'input_audio')
-    messages.value.push({
-      id: item.id,
-      role: item.role,
-      text: item.content
-        .map((content) => (content.type === 'input_audio' ? content.transcript : content.text) ?? '')
-        .join(''),
-      status: spoken ? 'pending' : item.role === 'assistant' ? 'streaming' : 'completed',
-      spoken,
-      demo:
-        (spoken
-          ? engines.value?.transcription.kind
-          : item.role === 'assistant'
-            ? engines.value?.chat.kind
-            : undefined) === 'demo',
-    })
+  function answered(event: ServerEvent): void {
+    switch (event.type) {
+      case 'response.created':
+        // One that was stopped before it began stays so.
+        answer.value = {
+          id: event.response.id,
+          speaking: false,
+          stopped: answer.value?.id === undefined && Boolean(answer.value?.stopped),
+        }
+        timings.value = undefined
+        return
+      case 'response.content_part.added':
+        if (event.x_stream !== undefined && current(event.response_id))
+          player.announce(event.x_stream, event.item_id, event.content_index)
+        return
+      case 'response.output_text.delta':
+        if (!current(event.response_id)) return
+        answer.value!.speaking = true
+        return deps.said(event.delta)
+      case 'response.output_audio_transcript.delta':
+        if (current(event.response_id)) answer.value!.speaking = true
+        return
+      case 'response.output_audio.done':
+      case 'response.content_part.done':
+        return player.end(event.item_id)
+      case 'response.done':
+        return done(event.response)
+    }
   }
 
-  function done({
-    status,
-    status_details,
-    output,
-  }: Extract<ServerEvent, { type: 'response.done' }>['response']): void {
-    for (const item of output)
-      change(item.id, { status: status === 'completed' ? 'completed' : 'incomplete' })
+  /** Whether it is the answer that is wanted. */
+  function current(id: string): boolean {
+    return answer.value?.id === id && !answer.value.stopped
+  }
+
+  function done({ id, status, status_details, output }: EventOf<'response.done'>['response']): void {
+    for (const item of output) {
+      player.end(item.id)
+      // It was stopped here when the gateway had all of it made.
+      const at = cut.get(item.id)
+      if (at && status === 'completed') truncate(item.id, at.contentIndex, at.playedMs)
+      cut.delete(item.id)
+    }
+    if (status === 'cancelled' && status_details?.reason === 'turn_detected') {
+      for (const item of output) player.hush(item.id)
+      deps.interrupted()
+    }
     if (status === 'failed') problem.value = status_details?.error?.message ?? 'The answer failed.'
-    response.value = undefined
-    hooks.ended()
+    if (answer.value?.id === id) settle()
   }
 
-  function find(id: string): Message | undefined {
-    return messages.value.findLast((message) => message.id === id)
+  function settle(): void {
+    if (answer.value) deps.ended()
+    answer.value = undefined
   }
 
-  function change(id: string, state: Partial<Pick<Message, 'text' | 'status'>>): void {
-    const message = find(id)
-    if (message) Object.assign(message, state)
+  function refused(error: EventOf<'error'>['error']): void {
+    if (harmless.has(error.code)) return
+    problem.value = error.message
+    if (answer.value?.asked !== undefined && error.event_id === answer.value.asked) settle()
+  }
+
+  function take(session: EventOf<'session.created'>['session']): void {
+    caller.value = session.x_caller?.name ?? ''
+    model.value = session.model ?? undefined
+    speech.value = session.x_speech ?? null
+    conversation = session.x_conversation ?? conversation
+  }
+
+  /** Tells the gateway how this page talks. */
+  function configure(): void {
+    link.send({
+      type: 'session.update',
+      session: {
+        type: 'realtime',
+        ...(chosen !== undefined && { model: chosen }),
+        output_modalities: speech.value !== null && !muted.value ? ['audio'] : ['text'],
+        audio: { input: { turn_detection: handsFree.value ? { type: 'server_vad' } : null } },
+      },
+    })
   }
 
   /** Types a message and asks for its answer. */
   function say(text: string): void {
-    problem.value = undefined
-    send({
-      type: 'conversation.item.create',
-      item: { type: 'message', role: 'user', content: [{ type: 'input_text', text }] },
+    const id = `item_${crypto.randomUUID()}`
+    const item = {
+      type: 'message',
+      role: 'user',
+      content: [{ type: 'input_text', text }],
+    } as const
+    // Shown at once, also while the connection is away.
+    messages.value.push({
+      id,
+      role: 'user',
+      text,
+      tail: '',
+      status: 'completed',
+      spoken: false,
+      detected: false,
+      demo: false,
     })
+    link.send({ type: 'conversation.item.create', item: { ...item, id, content: [...item.content] } })
     ask()
   }
 
   function ask(): void {
-    response.value = { speaking: false }
-    send({ type: 'response.create' })
-  }
-
-  /** One piece of microphone audio: 16 kHz, mono. */
-  function hear(samples: Int16Array): void {
-    if (socket?.readyState !== WebSocket.OPEN) return
-    socket.send(encodeFrame({ offset, samples }))
-    offset += samples.length
-  }
-
-  /** The turn of speech is over; too short a one is dropped. */
-  function heard(): void {
-    const spoke = offset >= 1_600
-    offset = 0
-    if (!spoke) return send({ type: 'input_audio_buffer.clear' })
     problem.value = undefined
-    send({ type: 'input_audio_buffer.commit' })
+    asks += 1
+    const asked = `ask_${asks}`
+    answer.value = { asked, speaking: false, stopped: false }
+    link.send({ type: 'response.create', event_id: asked })
+  }
+
+  /** The turn of speech is over. */
+  function commit(): void {
+    link.send({ type: 'input_audio_buffer.commit' })
     ask()
   }
 
-  /** Ends the answer that is on its way. */
+  /** What was said since the last turn is no turn. */
+  function drop(): void {
+    link.send({ type: 'input_audio_buffer.clear' })
+  }
+
+  /** Ends the answer that is on its way, and its sound at once. */
   function stop(): void {
-    if (response.value) send({ type: 'response.cancel' })
+    const cuts = player.hush()
+    for (const { itemId, contentIndex, playedMs } of cuts) {
+      played(itemId, playedMs)
+      const message = messages.value.findLast(({ id }) => id === itemId)
+      if (message) message.status = 'incomplete'
+      if (answer.value) cut.set(itemId, { contentIndex, playedMs })
+      else truncate(itemId, contentIndex, playedMs)
+    }
+    if (!answer.value || answer.value.stopped) return
+    answer.value.stopped = true
+    link.send({ type: 'response.cancel' })
+  }
+
+  function truncate(itemId: string, contentIndex: number, playedMs: number): void {
+    link.send({
+      type: 'conversation.item.truncate',
+      item_id: itemId,
+      content_index: contentIndex,
+      audio_end_ms: playedMs,
+    })
+  }
+
+  function played(itemId: string, playedMs: number): void {
+    link.send({ type: 'x.playback', item_id: itemId, played_ms: playedMs })
   }
 
   function choose(name: string): void {
-    send({ type: 'session.update', session: { model: name } })
+    chosen = name
+    configure()
   }
 
-  onMounted(open)
-  onBeforeUnmount(close)
-  return { connection, messages, engines, caller, model, response, problem, say, hear, heard, stop, choose }
+  function hurry(): void {
+    if (document.visibilityState === 'visible') link.hurry()
+  }
+
+  watch([handsFree, muted], configure)
+  onMounted(() => {
+    link.open()
+    window.addEventListener('online', hurry)
+    document.addEventListener('visibilitychange', hurry)
+  })
+  onBeforeUnmount(() => {
+    link.close()
+    window.removeEventListener('online', hurry)
+    document.removeEventListener('visibilitychange', hurry)
+  })
+  return {
+    connection,
+    messages,
+    engines,
+    caller,
+    model,
+    speech,
+    answer,
+    timings,
+    problem,
+    say,
+    hear: link.sendSamples,
+    commit,
+    drop,
+    stop,
+    played,
+    choose,
+  }
+}
+
+function dial(query: string, { message, closed }: Parameters<LinkDeps['dial']>[1]): Wire {
+  const { wsUrl } = useRuntimeConfig().public
+  const socket = new WebSocket(`${wsUrl || `wss://${location.host}`}/v1/realtime${query}`, subprotocol)
+  socket.binaryType = 'arraybuffer'
+  socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => message(data)
+  socket.onclose = closed
+  return {
+    send(data) {
+      if (socket.readyState === WebSocket.OPEN) socket.send(data)
+    },
+    close() {
+      socket.onmessage = socket.onclose = null
+      socket.close()
+    },
+  }
 }

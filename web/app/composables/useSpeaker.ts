@@ -1,15 +1,9 @@
-/** Speaks an answer while it is being written, with the browser's own voice, sentence by sentence. */
+/** The browser's own voice, sentence by sentence: for answers that come as text, where the gateway has no voice. */
 export function useSpeaker() {
-  const muted = ref(false)
   const speaking = ref(false)
   const sentences = new Intl.Segmenter(undefined, { granularity: 'sentence' })
   let text = ''
   let queued = 0
-
-  /** Without a voice, as in some Linux browsers, nothing is spoken and nothing waits for it. */
-  function canSpeak(): boolean {
-    return !muted.value && 'speechSynthesis' in window && speechSynthesis.getVoices().length > 0
-  }
 
   function add(delta: string): void {
     text += delta
@@ -24,9 +18,10 @@ export function useSpeaker() {
     text = ''
   }
 
+  /** Without a voice, as in some Linux browsers, nothing is spoken and nothing waits for it. */
   function utter(sentence: string): void {
     const words = sentence.replaceAll(/[*_`#>]+/g, '').trim()
-    if (!words || !canSpeak()) return
+    if (!words || !('speechSynthesis' in window) || speechSynthesis.getVoices().length === 0) return
     const utterance = new SpeechSynthesisUtterance(words)
     queued += 1
     speaking.value = true
@@ -44,9 +39,8 @@ export function useSpeaker() {
     if ('speechSynthesis' in window) speechSynthesis.cancel()
   }
 
-  watch(muted, (now) => now && stop())
   // Some browsers load their voices only when they are first asked for.
   onMounted(() => 'speechSynthesis' in window && speechSynthesis.getVoices())
   onBeforeUnmount(stop)
-  return { muted, speaking, add, finish, stop }
+  return { speaking, add, finish, stop }
 }
