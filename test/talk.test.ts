@@ -36,8 +36,8 @@ describe('a device talks to its own AI over WireGuard', () => {
           const answer = page.getByTestId('message-assistant')
           await expect.poll(() => answer.getAttribute('data-status'), { timeout: 30_000 }).toBe('completed')
           expect(await answer.getByTestId('text').textContent()).toBe(expected)
-          // It grew on the page while it was being written.
-          expect((await lengths()).length).toBeGreaterThan(3)
+          // It grew on the page while it was being said.
+          expect((await lengths()).length).toBeGreaterThan(1)
           await page.screenshot({ path: join(output, 'phone-dark.png') })
           const { host } = new URL(home.gateway.origins[0] ?? '')
           expect(requests.filter((request) => request.host !== host)).toEqual([])

@@ -1,5 +1,5 @@
 /** Sound as clients of the Realtime API write it: PCM at 24 kHz, or G.711 at 8 kHz. */
-import { alaw, mulaw } from 'alawmulaw'
+import g711 from 'alawmulaw'
 import { createResampler } from '#engines/resample.ts'
 import type { Session } from '#protocol/events.ts'
 import { inputSampleRate, outputSampleRate } from '#protocol/frame.ts'
@@ -19,7 +19,7 @@ export interface Decoder {
 export async function createEncoder(format: Session['audio']['output']['format']): Promise<Encoder> {
   if (format.type === 'audio/pcm') return { encode: bytesOf, close() {} }
   const resampler = await createResampler(outputSampleRate, telephoneRate)
-  const law = format.type === 'audio/pcmu' ? mulaw : alaw
+  const law = format.type === 'audio/pcmu' ? g711.mulaw : g711.alaw
   return {
     encode: (samples) => Buffer.from(law.encode(resampler.push(samples))),
     close: () => resampler.close(),
@@ -29,7 +29,7 @@ export async function createEncoder(format: Session['audio']['output']['format']
 export async function createDecoder(format: Session['audio']['input']['format']): Promise<Decoder> {
   const pcm = format.type === 'audio/pcm'
   const resampler = await createResampler(pcm ? outputSampleRate : telephoneRate, inputSampleRate)
-  const law = format.type === 'audio/pcmu' ? mulaw : alaw
+  const law = format.type === 'audio/pcmu' ? g711.mulaw : g711.alaw
   return {
     decode: (bytes) => resampler.push(pcm ? samplesOf(bytes) : law.decode(bytes)),
     close: () => resampler.close(),

@@ -14,6 +14,8 @@ export interface Sentences {
 const leastClauseWords = 4
 /** A sentence without an end is cut at a clause, and past twice that between words: engines choke on more. */
 const longCharacters = 240
+/** Nobody waits for a first sentence that does not end. */
+const longStart = 120
 
 /** @param locale of the answer, BCP 47; undefined for the machine’s */
 export function createSentences(locale?: string): Sentences {
@@ -38,7 +40,7 @@ export function createSentences(locale?: string): Sentences {
         const clause = begun && (whole ?? rest.length) <= longCharacters ? undefined : clauseIn(rest, whole)
         if (clause !== undefined) take(clause, chunks)
         else if (whole !== undefined) take(whole, chunks)
-        else if (rest.length > 2 * longCharacters) take(lastSpace(rest), chunks)
+        else if (rest.length > (begun ? 2 * longCharacters : longStart)) take(lastSpace(rest, begun), chunks)
         else return chunks
       }
     },
@@ -77,7 +79,8 @@ function clauseIn(text: string, whole: number | undefined): number | undefined {
   return undefined
 }
 
-function lastSpace(text: string): number {
-  const at = text.lastIndexOf(' ', longCharacters)
-  return at > 0 ? at : longCharacters
+function lastSpace(text: string, begun: boolean): number {
+  const most = begun ? longCharacters : longStart
+  const at = text.lastIndexOf(' ', most)
+  return at > 0 ? at : most
 }

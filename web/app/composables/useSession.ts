@@ -208,15 +208,20 @@ export function useSession(deps: SessionDeps) {
       demo: false,
     })
     link.send({ type: 'conversation.item.create', item: { ...item, id, content: [...item.content] } })
-    ask()
+    // Who types reads the answer while it is being written; who talks hears it.
+    ask(handsFree.value ? undefined : ['text'])
   }
 
-  function ask(): void {
+  function ask(modalities?: ['text']): void {
     problem.value = undefined
     asks += 1
     const asked = `ask_${asks}`
     answer.value = { asked, speaking: false, stopped: false }
-    link.send({ type: 'response.create', event_id: asked })
+    link.send({
+      type: 'response.create',
+      event_id: asked,
+      ...(modalities && { response: { output_modalities: modalities } }),
+    })
   }
 
   /** The turn of speech is over. */

@@ -166,5 +166,5 @@ const created = (id: string) => ({ type: 'session.created', session: { id } })
 function show(data: string | Uint8Array): string {
   if (typeof data === 'string') return JSON.parse(data).type
   const frame = decodeFrame(data)
-  return 'fault' in frame ? frame.fault : `${frame.samples.length} samples at ${frame.offset}`
+  return 'samples' in frame ? `${frame.samples.length} samples at ${frame.offset}` : 'no samples'
 }
