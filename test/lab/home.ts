@@ -29,6 +29,8 @@ interface Visit extends BrowserContextOptions {
 
 export interface Home<Ollama extends Engine> {
   readonly hub: Host
+  /** On its overlay; the page is opened there. */
+  readonly device: Host
   readonly gateway: RunningGateway
   readonly ollama: Ollama
   readonly whisper: Engine
@@ -55,6 +57,7 @@ export async function createHome<Ollama extends Engine>(
   await joinOverlay(lab.device, folder.path, gateway.firstDevice?.config ?? '')
   return {
     hub: lab.hub,
+    device: lab.device,
     gateway,
     ollama,
     whisper,

@@ -71,6 +71,8 @@ export const empty: End = {
 
 /** Sound that the client has and has not played, ms: more would be for nothing when it is interrupted. */
 const mostAheadMs = 30_000
+/** Of sound in one message: 200 ms, so that none is in another's way for long. */
+const mostSamples = outputSampleRate / 5
 /** How long speech takes, ms a character: for a text whose sound is not whole yet. */
 const msPerCharacter = 65
 
@@ -161,7 +163,8 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
             open.ms += ms
             const first = playback.sentMs === 0
             playback.sent(ms)
-            deps.sound(message.place, samples)
+            for (let at = 0; at < samples.length; at += mostSamples)
+              deps.sound(message.place, samples.subarray(at, at + mostSamples))
             if (first) deps.on('sound')
             const ahead = playback.sentMs - playback.heardMs - mostAheadMs
             return ahead > 0 ? wait(ahead, abort.signal) : undefined

@@ -67,6 +67,8 @@ interface Cause {
   readonly event_id?: string | undefined
 }
 
+/** Close codes of who does not come back: done, and the page was left. Source: RFC 6455 §7.4.1. */
+const goodbyes = new Set([1000, 1001])
 /** How long a client of ours may be away. */
 const awayMs = 60_000
 const beatMs = 1_000
@@ -476,7 +478,7 @@ export function openSession(deps: SessionDeps): Session {
       clearInterval(beating)
       if (!link.serves(socket)) return
       // Who says goodbye does not come back.
-      dispatch({ kind: link.dialect === 'ours' && code !== 1000 ? 'lost' : 'left' })
+      dispatch({ kind: link.dialect === 'ours' && !goodbyes.has(code) ? 'lost' : 'left' })
     })
   }
   const unsubscribe = [

@@ -92,6 +92,17 @@ describe('a turn by voice activity', () => {
     expect(talk.spoken).toEqual(sentences)
   })
 
+  it('is answered in small pieces of sound, however large those of the voice are', async () => {
+    const { speak, until, frames } = await open({
+      async *say() {
+        yield new Int16Array(72_000)
+      },
+    })
+    speak(speech(500), silence(700))
+    await until('response.done')
+    expect(frames.map(({ samples }) => samples.length)).toEqual(Array.from({ length: 15 }, () => 4_800))
+  })
+
   it('is answered aloud while the answer is still being written (open-webui 3343, 14278)', async () => {
     const rest = Promise.withResolvers<void>()
     const { speak, frames, until, all } = await open({

@@ -313,9 +313,9 @@ function dial(query: string, { message, closed }: Parameters<LinkDeps['dial']>[1
     send(data) {
       if (socket.readyState === WebSocket.OPEN) socket.send(data)
     },
-    close() {
+    close(code) {
       socket.onmessage = socket.onclose = null
-      socket.close()
+      socket.close(code)
     },
   }
 }

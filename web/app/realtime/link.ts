@@ -32,7 +32,8 @@ const carried = new Set<ClientEventInput['type']>([
 
 export interface Wire {
   send(data: string | Uint8Array<ArrayBuffer>): void
-  close(): void
+  /** @param code 1000 where nobody comes back to the session */
+  close(code?: number): void
 }
 
 export interface LinkDeps {
@@ -105,11 +106,11 @@ export function createLink(deps: LinkDeps): Link {
     attempts += 1
   }
 
-  function drop(): void {
+  function drop(code?: number): void {
     const dead = wire
     wire = undefined
     live = false
-    dead?.close()
+    dead?.close(code)
   }
 
   function tick(): void {
@@ -203,7 +204,7 @@ export function createLink(deps: LinkDeps): Link {
     close() {
       clearTimeout(retry)
       clearInterval(ticking)
-      drop()
+      drop(1000)
     },
     hurry() {
       if (retry === undefined) return
