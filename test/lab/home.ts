@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { BrowserContextOptions, Page } from 'playwright-core'
 import { expect } from 'vitest'
-import { speak } from '../stand-ins/speech.ts'
+import { speakAll } from '../stand-ins/speech.ts'
 import { openBrowser } from './browser.ts'
 import {
   joinOverlay,
@@ -23,8 +23,9 @@ export interface Engine {
 }
 
 interface Visit extends BrowserContextOptions {
-  /** Spoken into the microphone, a second after the page opens it. */
+  /** Spoken into the microphone, a second after the page opens it, each with so much silence after it, seconds. */
   readonly sentence?: string
+  readonly sentences?: readonly { readonly sentence: string; readonly after: number }[]
 }
 
 export interface Home<Ollama extends Engine> {
@@ -61,9 +62,9 @@ export async function createHome<Ollama extends Engine>(
     gateway,
     ollama,
     whisper,
-    async visit({ sentence = '', ...context }, task) {
+    async visit({ sentence = '', sentences = [{ sentence, after: 20 }], ...context }, task) {
       const microphone = join(folder.path, 'microphone.wav')
-      await speak(sentence, microphone, { before: 1, after: 20 })
+      await speakAll(sentences, microphone)
       const ca = join(gateway.state, 'certs', 'root.crt')
       const browser = await openBrowser(lab.device, { ca, microphone, directory: folder.path, ...context })
       try {

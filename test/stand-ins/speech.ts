@@ -20,6 +20,19 @@ export async function speak(
   await execa({ input: stdout })`sox -D -t wav - -r 48000 -c 1 -b 16 ${file} pad ${before} ${after}`
 }
 
+/** One after another, a second after the beginning. */
+export async function speakAll(
+  all: readonly { readonly sentence: string; readonly after: number }[],
+  file: string,
+): Promise<void> {
+  const parts: string[] = []
+  for (const [at, { sentence, after }] of all.entries()) {
+    parts.push(`${file}.${at}.wav`)
+    await speak(sentence, `${file}.${at}.wav`, { before: at === 0 ? 1 : 0, after })
+  }
+  await execa('sox', [...parts, file])
+}
+
 /** A recording as the gateway would send it: WAV, 16 kHz, with sox effects on wish. */
 export async function recording(
   sentence: string,
