@@ -59,8 +59,10 @@ describe('a person who talks hands-free', () => {
           .poll(() => cut.getAttribute('data-status'), { timeout: 30_000, interval: 20 })
           .toBe('incomplete')
         const heard = (await cut.getByTestId('text').textContent()) ?? ''
-        // What was not heard was not said.
-        expect(heard).not.toContain('sentence 30')
+        // What was not heard was not said: its first sentences, and nothing of what was sent ahead.
+        const numbers = [...heard.matchAll(/sentence (\d+)/g)].map(([, number]) => Number(number))
+        expect(numbers).toEqual(numbers.map((_, at) => at + 1))
+        expect(numbers.length).toBeLessThan(15)
         await page.screenshot({ path: join(output, 'phone-light-interrupted.png') })
         await expect.poll(async () => (await said(page)).at(-1), { timeout: 15_000 }).toBe(third)
         await expect.poll(() => answers(page).count(), { timeout: 10_000 }).toBe(4)

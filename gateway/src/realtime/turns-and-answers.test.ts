@@ -350,6 +350,24 @@ describe('over an answer', () => {
     ])
   })
 
+  it('nothing more comes of it once it has ended, though its voice has made more already', async () => {
+    const { send, until, order, all } = await answering({
+      async *chat(_wish, signal) {
+        yield 'This is the first. And here is the second. The third comes after it. Then the fourth. '
+        yield* endless(_wish, signal)
+      },
+      async *say() {
+        yield new Int16Array(24_000 * 20)
+      },
+    })
+    send({ type: 'response.cancel' })
+    await until('response.done')
+    const before = order.length
+    await pause(200)
+    expect(order.slice(before).filter((type) => type !== 'x.ack')).toEqual([])
+    expect(all('response.output_audio_transcript.delta').map(({ delta }) => delta)).toHaveLength(2)
+  })
+
   it('speech without words lets it go on from the sentence that was cut (livekit 4484)', async () => {
     let turns = 0
     const { talk, speak, until } = await answering({

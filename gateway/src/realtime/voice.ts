@@ -37,9 +37,12 @@ export function createVoice(deps: VoiceDeps): Voice {
     for (let next = made[0]; next; next = made[0]) {
       let samples = 0
       for await (const piece of next.sound) {
+        deps.signal.throwIfAborted()
         if (samples === 0) deps.begin(next.text)
         samples += piece.length
         await deps.sound(piece)
+        // What was made ahead is there, wanted or not.
+        deps.signal.throwIfAborted()
       }
       if (samples === 0) deps.begin(next.text)
       deps.end(next.text, samples)
