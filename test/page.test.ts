@@ -42,6 +42,41 @@ describe('the page on a device', () => {
       expect(await page.getByTestId('message-assistant').count()).toBe(0)
     }))
 
+  it('says when the system took its sound away, and goes on at a touch (open-webui 28673, voicemode 299)', () =>
+    home.visit({ viewport: { width: 390, height: 844 } }, async (page) => {
+      await page.addInitScript(`
+        window.contexts = []
+        window.AudioContext = class extends AudioContext {
+          constructor(options) {
+            super(options)
+            window.contexts.push({ context: this, options })
+          }
+        }`)
+      await page.reload()
+      const state = page.getByTestId('state')
+      const played = async () => Number(await state.getAttribute('data-played'))
+      await page.getByTestId('hands-free').click()
+      const composer = page.getByRole('textbox', { name: 'Message' })
+      await composer.fill(
+        Array.from({ length: 8 }, (_, at) => `This is sentence ${at + 1} of them.`).join(' '),
+      )
+      await composer.press('Enter')
+      await expect.poll(played, { timeout: 15_000 }).toBeGreaterThan(500)
+      // At the device's own rate: Firefox refuses a microphone at another one (openai-realtime-console 5).
+      expect(await page.evaluate('window.contexts.map(({ options }) => options?.sampleRate)')).toEqual([
+        undefined,
+      ])
+      // As iOS does for a call.
+      await page.evaluate('window.contexts[0].context.suspend()')
+      const paused = page.getByTestId('paused')
+      await expect.poll(() => paused.count(), { timeout: 5_000 }).toBe(1)
+      const before = await played()
+      await page.screenshot({ path: join(output, 'phone-paused.png') })
+      await paused.click()
+      await expect.poll(played, { timeout: 5_000 }).toBeGreaterThan(before + 500)
+      expect(await paused.count()).toBe(0)
+    }))
+
   it('shows that it is a demo, and how it gets real, while there are no engines', () =>
     home.visit({ viewport: { width: 390, height: 844 }, colorScheme: 'light' }, async (page) => {
       for (const engine of [home.ollama, home.whisper]) await engine.stop()

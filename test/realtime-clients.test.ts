@@ -215,6 +215,12 @@ it('openai’s client transcribes, and gets no answers that it did not want (spe
   expect(events.filter(({ type }) => type.startsWith('response.'))).toEqual([])
 })
 
+it('where the time of a turn goes is in the metrics', async () => {
+  const metrics = await (await fetch(`${gateway.origins[0]}/metrics`)).text()
+  for (const stage of ['turn', 'transcript', 'first_token', 'first_audio'])
+    expect(metrics).toMatch(new RegExp(`sotto_talk_seconds_count\\{stage="${stage}"\\} [1-9]`))
+})
+
 describe('OpenAI’s agents', () => {
   async function begin(agent: RealtimeAgent) {
     const session = new RealtimeSession(agent, { transport: 'websocket' })

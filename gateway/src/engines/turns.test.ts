@@ -36,7 +36,7 @@ async function listening() {
 }
 
 describe('the turn of a recording', () => {
-  it('comes one after another, tenants and callers in turn', async () => {
+  it('comes one after another, tenants and callers in turn, so that nobody blocks another (whisper.cpp 1803, 3952)', async () => {
     const { heard, hear } = await listening()
     const all = [
       hear(1, { tenant: 'a', caller: 'x' }),

@@ -223,7 +223,8 @@ export type Item = MessageItem | FunctionCallItem | FunctionCallOutputItem
 export type Content =
   | { readonly type: 'input_text'; readonly text: string }
   | { readonly type: 'input_audio'; readonly transcript: string | null }
-  | { readonly type: 'input_image'; readonly image_url: string }
+  /** Without its picture in `conversation.item.added` and `.done`: who put it there has it. */
+  | { readonly type: 'input_image'; readonly image_url?: string }
   | { readonly type: 'output_text'; readonly text: string }
   | { readonly type: 'output_audio'; readonly transcript: string }
 

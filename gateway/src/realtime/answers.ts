@@ -50,7 +50,7 @@ export interface Answers {
   readonly saying: string
   /** What the next answer is to be like. */
   want(wish: ResponseWish): void
-  /** Begins one that is no part of the conversation. */
+  /** Begins one that is no part of the conversation. Throws a `Failure`. */
   aside(wish: ResponseWish): void
   /** Ends one of those. False where there is none of that id. */
   cancelAside(id: string): boolean
@@ -80,6 +80,7 @@ const foreignVoices = new Set(
 const waryMs = 3_000
 /** A client that has not said what it played for so long plays no more. */
 const silentReportMs = 3_000
+const mostAsides = 4
 /** Answers whose sound a client may still cut. */
 const remembered = 8
 
@@ -273,6 +274,8 @@ export function createAnswers(deps: AnswersDeps): Answers {
       wish = next
     },
     aside(asked) {
+      if (asides.size >= mostAsides)
+        throw new Failure('busy', `${mostAsides} answers aside are on their way. Wait for one of them.`)
       const settings = forResponse(deps.settings(), asked)
       const { draft: make } = write(settings, itemsOf(asked))
       const made = make()

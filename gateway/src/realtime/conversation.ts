@@ -38,6 +38,15 @@ export function itemBefore({ items }: Conversation, id: string): string | null {
   return items[items.findIndex((item) => item.id === id) - 1]?.id ?? null
 }
 
+/** As clients are told of it: they need not be sent their own pictures, twice, of megabytes each. */
+export function withoutPictures(item: Item): Item {
+  if (item.type !== 'message' || !item.content.some(({ type }) => type === 'input_image')) return item
+  return {
+    ...item,
+    content: item.content.map((part) => (part.type === 'input_image' ? { type: part.type } : part)),
+  }
+}
+
 /** For the model: instructions first, empty messages left out, pictures as it takes them. */
 export function messagesOf(items: readonly Item[], instructions: string): ChatMessage[] {
   const names = new Map(
@@ -50,7 +59,9 @@ export function messagesOf(items: readonly Item[], instructions: string): ChatMe
       return [{ role: 'tool', content: item.output, tool: names.get(item.call_id) ?? item.call_id }]
     const content = textOf(item).trim()
     const images = item.content.flatMap((part) =>
-      part.type === 'input_image' ? [part.image_url.slice(part.image_url.indexOf(',') + 1)] : [],
+      part.type === 'input_image' && part.image_url !== undefined
+        ? [part.image_url.slice(part.image_url.indexOf(',') + 1)]
+        : [],
     )
     if (content === '' && images.length === 0) return []
     return [{ role: item.role, content, ...(images.length > 0 && { images }) }]

@@ -190,6 +190,32 @@ it('recordings that wait for Whisper are few, and one too many is dropped, so th
   expect(codes()).toEqual(['transcription_busy'])
 })
 
+it('answers aside are few at a time', async () => {
+  const { send, until, all } = await open(() => {})
+  for (let at = 0; at < 5; at += 1)
+    send({ type: 'response.create', response: { conversation: 'none', instructions: `${at}` } })
+  expect((await until('error')).error).toMatchObject({ code: 'busy' })
+  expect(all('response.created')).toHaveLength(4)
+  for (const { response } of all('response.created'))
+    send({ type: 'response.cancel', response_id: response.id })
+  await until('response.done', 4)
+})
+
+it('a conversation holds only so much', async () => {
+  const { send, until, all } = await open(() => {})
+  const image_url = `data:image/png;base64,${'A'.repeat(11_000_000)}`
+  for (let at = 0; at < 7; at += 1)
+    send({
+      type: 'conversation.item.create',
+      item: { type: 'message', role: 'user', content: [{ type: 'input_image', image_url }] },
+    })
+  await until('error')
+  expect([all('error')[0]?.error.code, all('conversation.item.added').length]).toEqual([
+    'conversation_full',
+    5,
+  ])
+})
+
 it('an item can not take the id of another', async () => {
   const { all, codes, send, until } = await open(() => {})
   send(say('one', 'mine'))

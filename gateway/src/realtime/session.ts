@@ -21,7 +21,7 @@ import { asFailure, Failure } from '../failure.ts'
 import { createAccount } from './account.ts'
 import { createAnswers } from './answers.ts'
 import { createDecoder, createEncoder, type Decoder, type Encoder } from './codec.ts'
-import { createConversation, itemBefore, type Conversation } from './conversation.ts'
+import { createConversation, itemBefore, withoutPictures, type Conversation } from './conversation.ts'
 import { newId } from './id.ts'
 import { createInput, type Fault } from './input.ts'
 import { createLink, type Dialect } from './link.ts'
@@ -72,6 +72,8 @@ const goodbyes = new Set([1000, 1001])
 /** How long a client of ours may be away. */
 const awayMs = 60_000
 const beatMs = 1_000
+/** What a client may put into its conversation: some hundred photographs. */
+const mostPutBytes = 64 * 1024 * 1024
 /** A connection that answers no ping for so long is cut, whatever it says itself. */
 const pingEveryBeats = 5
 
@@ -95,6 +97,7 @@ export function openSession(deps: SessionDeps): Session {
   let state = initial
   let away: NodeJS.Timeout | undefined
   let silence: NodeJS.Timeout | undefined
+  let putBytes = 0
   /** There was an answer, after which nobody said anything; they were spoken to already. */
   let answered = false
   let nudged = false
@@ -335,10 +338,13 @@ export function openSession(deps: SessionDeps): Session {
         'item.content: send sound with input_audio_buffer.append, or its transcript.',
       )
     const item = newItem(given)
+    putBytes += JSON.stringify(item).length
+    if (putBytes > mostPutBytes)
+      return refusal('conversation_full', 'This session holds no more: begin another one.', event)
     conversation.put(item, previous_item_id === 'root' ? null : (previous_item_id ?? undefined))
-    const before = itemBefore(conversation, item.id)
-    send({ type: 'conversation.item.added', item, previous_item_id: before })
-    send({ type: 'conversation.item.done', item, previous_item_id: before })
+    const told = { item: withoutPictures(item), previous_item_id: itemBefore(conversation, item.id) }
+    send({ type: 'conversation.item.added', ...told })
+    send({ type: 'conversation.item.done', ...told })
   }
   const has = (itemId: string): boolean => conversation.items.some((item) => item.id === itemId)
   const mustHave = (itemId: string) => {
@@ -485,9 +491,9 @@ export function openSession(deps: SessionDeps): Session {
     engines.onChange((states) => send({ type: 'x.engines', engines: states })),
     thread?.onChange((change) => {
       if (change.kind === 'put') {
-        send({ type: 'conversation.item.added', item: change.item, previous_item_id: change.previousItemId })
-        if (change.item.status !== 'in_progress')
-          send({ type: 'conversation.item.done', item: change.item, previous_item_id: change.previousItemId })
+        const told = { item: withoutPictures(change.item), previous_item_id: change.previousItemId }
+        send({ type: 'conversation.item.added', ...told })
+        if (change.item.status !== 'in_progress') send({ type: 'conversation.item.done', ...told })
       } else if (change.kind === 'remove') send({ type: 'conversation.item.deleted', item_id: change.id })
       else if (change.kind === 'renamed')
         send({ type: 'x.conversation', id: conversation.id, title: change.title })
@@ -514,7 +520,11 @@ export function openSession(deps: SessionDeps): Session {
   if (thread && thread.items.length > 0) {
     send({ type: 'x.conversation', id: thread.id, title: thread.title })
     for (const item of thread.items)
-      send({ type: 'conversation.item.done', item, previous_item_id: itemBefore(thread, item.id) })
+      send({
+        type: 'conversation.item.done',
+        item: withoutPictures(item),
+        previous_item_id: itemBefore(thread, item.id),
+      })
   }
   queue = configure(settings)
     .catch((error: unknown) => refuse(error))
