@@ -87,9 +87,10 @@ function watchSound(page: Page) {
         return
       }
       const frame = decodeFrame(payload)
-      if (!('samples' in frame)) return gaps.push('no frame')
-      if (frame.offset !== next) gaps.push(`${frame.offset} after ${next}`)
-      next = frame.offset + frame.samples.length
+      if ('samples' in frame) {
+        if (frame.offset !== next) gaps.push(`${frame.offset} after ${next}`)
+        next = frame.offset + frame.samples.length
+      } else gaps.push('no frame')
     }),
   )
   return { gaps: () => gaps, sessions: () => sessions, samples: () => next }

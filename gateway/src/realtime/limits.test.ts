@@ -212,7 +212,7 @@ it('a conversation holds only so much', async () => {
   await until('error')
   expect([all('error')[0]?.error.code, all('conversation.item.added').length]).toEqual([
     'conversation_full',
-    5,
+    6,
   ])
 })
 
