@@ -4,7 +4,7 @@
  * their own, which share this machine's cores. Beside it stands Pipecat, alone, with the same engines.
  */
 import { mkdir, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createResampler } from '@sotto/gateway/engines/resample.ts'
 import { inputSampleRate } from '@sotto/gateway/protocol/frame.ts'
@@ -56,6 +56,8 @@ interface Result {
   readonly turns: number
   readonly failures: readonly string[]
   readonly cpuPerSecond: number
+  /** Cores of the machine that were busy meanwhile, with whatever. */
+  readonly busy: number
   readonly late: { readonly p50: number; readonly p99: number; readonly most: number } | undefined
   readonly talkersLate: number
 }
@@ -253,9 +255,12 @@ async function watch(
   if (pid !== undefined) await lookAt(pid)
   const pids = pid === undefined ? [] : [pid]
   const before = await cpuOf(pids)
+  const machine = cpuTimes()
   await during()
   const { value } = await lines.next()
   const cpu = (await cpuOf(pids)) - before
+  const { busy, idle } = cpuTimes()
+  const all = busy + idle - machine.busy - machine.idle
   const late = pid === undefined ? undefined : (await lookAt(pid)).late
   await child
   const told = seen.parse(JSON.parse(String(value)))
@@ -270,7 +275,7 @@ async function watch(
       const next = turns[index + 1]?.ended ?? Infinity
       const sound = sounds.find(({ at }) => at > ended && at < next)
       const name = sound && (sound.turn || speech.findLast(({ answered }) => answered < sound.at)?.turn)
-      const of = (all: typeof whisper) => all.find(({ turn }) => turn === name)
+      const of = (moment: typeof whisper) => moment.find(({ turn }) => turn === name)
       const [heard, written, said] = [of(whisper), of(ollama), of(speech)]
       if (!sound || !heard || !written || !said) return []
       const toWhisper = heard.asked - paused
@@ -300,6 +305,7 @@ async function watch(
     turns: sum(told.sessions.map(({ turns }) => turns.length)),
     failures: told.sessions.flatMap((one) => one.failures),
     cpuPerSecond: cpu / told.talkedSeconds,
+    busy: ((busy - machine.busy) / all) * cpus().length,
     late,
     talkersLate: told.delayP99,
   }
@@ -387,7 +393,7 @@ function table(results: ReadonlyMap<Name, Result[]>, report: Report): void {
     report({
       what: `${what}: CPU of the gateway per second of talk, each session`,
       figure: `${median(one.map(({ cpuPerSecond }) => cpuPerSecond)).toFixed(1)} ms`,
-      beside: `event loop late by ${median(one.map(({ late }) => late?.p99 ?? NaN)).toFixed(1)} ms p99, talkers’ own by ${median(one.map(({ talkersLate }) => talkersLate)).toFixed(1)} ms`,
+      beside: `event loop late by ${median(one.map(({ late }) => late?.p99 ?? NaN)).toFixed(1)} ms p99, talkers’ own by ${median(one.map(({ talkersLate }) => talkersLate)).toFixed(1)} ms; ${median(one.map(({ busy }) => busy)).toFixed(1)} of ${cpus().length} cores busy, with all that ran here`,
     })
   }
   report({
@@ -430,6 +436,15 @@ async function memory(folder: string, engines: Engines, wish: Wish, report: Repo
     figure: each(after.kept - before.kept),
     beside: `with what V8 has room for: ${each(after.rss - before.rss)}`,
   })
+}
+
+/** Of all cores since the machine began, ms. */
+function cpuTimes(): { readonly busy: number; readonly idle: number } {
+  const times = cpus().map((one) => one.times)
+  return {
+    busy: sum(times.map(({ user, nice, sys, irq }) => user + nice + sys + irq)),
+    idle: sum(times.map(({ idle }) => idle)),
+  }
 }
 
 function sum(values: readonly number[]): number {
