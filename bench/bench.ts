@@ -5,6 +5,7 @@ import type { Bench } from './report.ts'
 const benches: Record<string, () => Promise<Bench>> = {
   overlay: async () => (await import('./overlay.ts')).overlay,
   gateway: async () => (await import('./gateway.ts')).gateway,
+  talk: async () => (await import('./talk.ts')).talk,
 }
 
 const wanted = process.argv.slice(2)

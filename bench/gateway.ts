@@ -3,7 +3,7 @@
  * all of them in turn. Ours has its key, limits, budget and audit on; ours and nginx speak TLS, Portkey can't.
  */
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { Agent as HttpAgent, request as httpRequest } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import { join } from 'node:path'
@@ -11,6 +11,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { execa, type ResultPromise } from 'execa'
 import { z } from 'zod'
 import { sotto, startGateway, temporaryDirectory } from '#test/lab/gateway.ts'
+import { cpuOf, firstLine, keptBy } from './process.ts'
 import { median, met, type Bench } from './report.ts'
 
 const rounds = 5
@@ -211,22 +212,6 @@ async function keptPerStream(target: Target): Promise<number> {
   await pause(500)
   return (after - before) / slow / 1024
 }
-
-/** Bytes, as `memory.mjs` in each process says. */
-async function keptBy(pids: readonly number[]): Promise<number> {
-  let sum = 0
-  for (const pid of pids) {
-    const file = join(process.env.SOTTO_BENCH_MEMORY ?? '', `${pid}.json`)
-    await rm(file, { force: true })
-    process.kill(pid, 'SIGUSR2')
-    while (!existsSync(file)) await pause(20)
-    await pause(20)
-    sum += memory.parse(JSON.parse(await readFile(file, 'utf8'))).kept
-  }
-  return sum
-}
-
-const memory = z.object({ kept: z.number() })
 
 /** Ours speaks TLS and Portkey does not, so Node's own TLS server stands beside both. */
 async function slowStreams(targets: readonly Target[], certs: string, report: Report): Promise<void> {
@@ -452,19 +437,4 @@ async function family(pid: number | undefined): Promise<number[]> {
   if (pid === undefined) return []
   const children = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim()
   return [pid, ...children.split(' ').filter(Boolean).map(Number)]
-}
-
-/** Milliseconds of CPU, all threads together; the kernel counts in hundredths of a second. */
-async function cpuOf(pids: readonly number[]): Promise<number> {
-  let ticks = 0
-  for (const pid of pids) {
-    const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]?.split(' ') ?? []
-    ticks += Number(fields[11]) + Number(fields[12])
-  }
-  return ticks * 10
-}
-
-async function firstLine(child: ResultPromise): Promise<string> {
-  for await (const line of child.stdout ?? []) return String(line).trim()
-  throw new Error('the upstream did not start')
 }

@@ -1,16 +1,30 @@
 /**
  * Loaded into each gateway of the bench that runs on Node: on SIGUSR2 it writes how many bytes the process keeps,
- * which is what is in memory without what V8 has room for and does not use after its garbage is collected.
+ * which is what is in memory without what V8 has room for and does not use after its garbage is collected. Where
+ * it is asked for, too: by how much its event loop was late since the last time.
  */
 import { writeFileSync } from 'node:fs'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { getHeapSpaceStatistics } from 'node:v8'
 
+/** How often it looks; what the histogram has includes that. */
+const resolution = 10
+const delay = process.env.SOTTO_BENCH_DELAY ? monitorEventLoopDelay({ resolution }) : undefined
+delay?.enable()
+
 process.on('SIGUSR2', () => {
+  const late = delay && { p50: lateness(50), p99: lateness(99), most: delay.max / 1e6 - resolution }
   globalThis.gc?.()
   const unused = getHeapSpaceStatistics().reduce(
     (sum, { physical_space_size: size, space_used_size: used }) => sum + Math.max(0, size - used),
     0,
   )
-  const kept = process.memoryUsage.rss() - unused
-  writeFileSync(`${process.env.SOTTO_BENCH_MEMORY}/${process.pid}.json`, JSON.stringify({ kept }))
+  const rss = process.memoryUsage.rss()
+  const file = `${process.env.SOTTO_BENCH_MEMORY}/${process.pid}.json`
+  writeFileSync(file, JSON.stringify({ kept: rss - unused, rss, late }))
+  delay?.reset()
 })
+
+function lateness(percent) {
+  return delay.percentile(percent) / 1e6 - resolution
+}

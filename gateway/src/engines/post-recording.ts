@@ -1,4 +1,5 @@
 /** A recording to a speech-to-text server over HTTP: its refusals and its silence as a `Failure`. */
+import { randomUUID } from 'node:crypto'
 import { FormData, Pool } from 'undici'
 import { Failure } from '../failure.ts'
 
@@ -13,17 +14,15 @@ export function openPool(origin: string): Pool {
 export async function postRecording(
   pool: Pool,
   path: string,
-  form: Readonly<Record<string, string | Blob>>,
+  form: Readonly<Record<string, string | Blob | Buffer>>,
   signal: AbortSignal,
 ): Promise<{ readonly contentType: string; readonly text: string }> {
-  const body = new FormData()
-  for (const [name, value] of Object.entries(form))
-    if (typeof value === 'string') body.set(name, value)
-    else body.set(name, value, 'recording.wav')
   // Closing the connection is how whisper.cpp is told to stop.
-  const answer = await pool.request({ method: 'POST', path, body, signal }).catch((error: unknown) => {
-    throw signal.aborted ? error : new Failure('unavailable', 'Whisper does not answer.', error)
-  })
+  const answer = await pool
+    .request({ method: 'POST', path, ...encoded(form), signal })
+    .catch((error: unknown) => {
+      throw signal.aborted ? error : new Failure('unavailable', 'Whisper does not answer.', error)
+    })
   const text = await answer.body.text().catch((error: unknown) => {
     throw signal.aborted ? error : new Failure('bad_upstream', 'Whisper broke off its transcript.', error)
   })
@@ -34,6 +33,29 @@ export async function postRecording(
     throw new Failure('bad_upstream', `Whisper refused the recording with status ${answer.statusCode}.`, text)
   const type = answer.headers['content-type']
   return { contentType: typeof type === 'string' ? type : 'application/json', text }
+}
+
+/** A recording that is at hand goes out in one piece: as a `Blob` it is read in many, and begins later. */
+function encoded(form: Readonly<Record<string, string | Blob | Buffer>>) {
+  const boundary = `recording-${randomUUID()}`
+  const parts: Buffer[] = []
+  for (const [name, value] of Object.entries(form)) {
+    if (value instanceof Blob) return { body: withFile(form) }
+    const own = typeof value === 'string' ? '' : '; filename="recording.wav"\r\ncontent-type: audio/wav'
+    const head = `--${boundary}\r\ncontent-disposition: form-data; name="${name}"${own}\r\n\r\n`
+    parts.push(Buffer.from(head), Buffer.from(value), Buffer.from('\r\n'))
+  }
+  parts.push(Buffer.from(`--${boundary}--\r\n`))
+  const headers = { 'content-type': `multipart/form-data; boundary=${boundary}` }
+  return { headers, body: Buffer.concat(parts) }
+}
+
+function withFile(form: Readonly<Record<string, string | Blob | Buffer>>): FormData {
+  const body = new FormData()
+  for (const [name, value] of Object.entries(form))
+    if (typeof value === 'string') body.set(name, value)
+    else if (value instanceof Blob) body.set(name, value, 'recording.wav')
+  return body
 }
 
 /** The same for a recording of our own, which is sound: who refuses it is at fault. */

@@ -110,9 +110,9 @@ function openAi(pool: Pool, base: string, known: readonly string[]): Whisper {
 function ownRecording(
   samples: Int16Array,
   { language, prompt }: Hearing = {},
-): Readonly<Record<string, string | Blob>> {
+): Readonly<Record<string, string | Buffer>> {
   return {
-    file: new Blob([new Uint8Array(wav(samples, inputSampleRate))], { type: 'audio/wav' }),
+    file: wav(samples, inputSampleRate),
     ...(language !== undefined && { language }),
     ...(prompt !== undefined && { prompt }),
   }
