@@ -24,8 +24,6 @@ export interface AnswerDeps {
   readonly metadata: Response['metadata']
   /** BCP 47, of the answer. */
   readonly locale: string | undefined
-  /** Whether the client tells what it has played. */
-  readonly reports: boolean
   send(event: ServerEventBody): void
   /** Sends sound. */
   sound(place: Place, samples: Int16Array): void
@@ -82,7 +80,7 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
   const id = newId('resp')
   const itemId = newId('item')
   const abort = new AbortController()
-  const playback = createPlayback(deps.reports)
+  const playback = createPlayback()
   const sentences = createSentences(deps.locale)
   const output: Item[] = []
   let read: Source | undefined
@@ -90,13 +88,14 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
   /** All that was written so far, and what of it was given to the voice, in order. */
   let text = ''
   const chunks: string[] = []
-  /** The caption so far. */
-  let caption = ''
+  /** How much of it is in the caption. */
+  let shown = 0
   let open: { readonly text: string; ms: number } | undefined
   let message: { readonly place: Place; readonly before: string | null } | undefined
   let heardText: string | undefined
   let over = false
 
+  const caption = (): string => text.slice(0, shown)
   const response = (end: End): Response => ({
     id,
     object: 'realtime.response',
@@ -108,7 +107,7 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
     usage: usageOf(read),
   })
   const item = (status: Item['status']): MessageItem => {
-    const said = heardText ?? (modality === 'audio' ? caption : text)
+    const said = heardText ?? (modality === 'audio' ? caption() : text)
     return {
       id: itemId,
       object: 'realtime.item',
@@ -152,10 +151,7 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
           speak: deps.speak,
           begin(said) {
             const place = begin()
-            const delta = caption === '' ? said : ` ${said}`
-            caption += delta
-            open = { text: said, ms: 0 }
-            send({ type: 'response.output_audio_transcript.delta', ...place, delta })
+            open = { text: show(place, text.indexOf(said, shown) + said.length), ms: 0 }
           },
           sound(samples) {
             if (over || !message || !open) return undefined
@@ -169,11 +165,18 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
             const ahead = playback.sentMs - playback.heardMs - mostAheadMs
             return ahead > 0 ? wait(ahead, abort.signal) : undefined
           },
-          end(said, samples) {
-            playback.spoke(said, (samples * 1000) / outputSampleRate)
+          end(samples) {
+            playback.spoke(open?.text ?? '', (samples * 1000) / outputSampleRate)
             open = undefined
           },
         })
+  /** The caption, up to there: as it was written, with what the voice leaves out. */
+  const show = (place: Place, end: number): string => {
+    const delta = text.slice(shown, end)
+    shown = end
+    if (delta !== '') send({ type: 'response.output_audio_transcript.delta', ...place, delta })
+    return delta
+  }
   const say = (said: readonly string[]): void => {
     for (const chunk of said) {
       chunks.push(chunk)
@@ -216,8 +219,8 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
     output[place.output_index] = last
     if (modality === 'audio') {
       send({ type: 'response.output_audio.done', ...place })
-      send({ type: 'response.output_audio_transcript.done', ...place, transcript: caption })
-      send({ type: 'response.content_part.done', ...place, part: { type: 'audio', transcript: caption } })
+      send({ type: 'response.output_audio_transcript.done', ...place, transcript: caption() })
+      send({ type: 'response.content_part.done', ...place, part: { type: 'audio', transcript: caption() } })
     } else {
       send({ type: 'response.output_text.done', ...place, text })
       send({ type: 'response.content_part.done', ...place, part: { type: 'text', text } })
@@ -231,9 +234,8 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
     over = true
     abort.abort()
     close(end.status === 'completed')
-    // Before the last event, so that a client that answers it at once may ask again.
-    deps.on('done')
     send({ type: 'response.done', response: response(end) })
+    deps.on('done')
   }
   const run = async (): Promise<End> => {
     const found = await source
@@ -254,6 +256,7 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
       say(sentences.end())
       await voice.finished()
       deps.silent()
+      if (message) show(message.place, text.length)
     }
     return found.draft.usage?.cut ? tooLong : completed
   }
@@ -283,7 +286,7 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
       return over
     },
     get caption() {
-      return caption
+      return caption()
     },
     get itemId() {
       return message && itemId

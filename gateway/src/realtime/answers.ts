@@ -149,7 +149,6 @@ export function createAnswers(deps: AnswersDeps): Answers {
       modality,
       metadata: (aside ?? wish).metadata ?? null,
       locale: settings.audio.input.transcription?.language,
-      reports: link.dialect === 'ours',
       send,
       stream(place) {
         remember(place.item_id, answer)
@@ -267,7 +266,7 @@ export function createAnswers(deps: AnswersDeps): Answers {
       return current?.caption ?? ''
     },
     get active() {
-      return current?.id
+      return current?.over === false ? current.id : undefined
     },
     want(next) {
       itemsOf(next)

@@ -5,7 +5,7 @@ describe('what was heard of an answer', () => {
   const answer = () => {
     const heard = createHeard()
     heard.speak('The moon is far.', 1_000)
-    heard.speak('It takes three days to get there.', 2_000)
+    heard.speak(' It takes three days to get there.', 2_000)
     return heard
   }
   it('is nothing before it began, and all of it after its end', () => {

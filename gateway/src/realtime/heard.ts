@@ -1,7 +1,7 @@
 /** What of a spoken answer was heard: its chunks with the time that each takes, cut where the listener stopped. Pure. */
 
 export interface Heard {
-  /** Adds what is spoken next, when its sound is known to be that long. */
+  /** Adds what is spoken next, with the space before it, when its sound is known to be that long. */
   speak(text: string, ms: number): void
   /** All of it, in milliseconds. */
   readonly ms: number
@@ -29,13 +29,13 @@ export function createHeard(): Heard {
       return chunks
         .filter(({ from }) => from < ms)
         .map(({ text, from, to }) => (to <= ms ? text : part(text, (ms - from) / (to - from))))
-        .filter((text) => text !== '')
-        .join(' ')
+        .join('')
+        .trim()
     },
   }
 }
 
 function part(text: string, share: number): string {
-  const words = text.split(/\s+/)
-  return words.slice(0, Math.floor(words.length * share)).join(' ')
+  const words = text.match(/\s*\S+/g) ?? []
+  return words.slice(0, Math.floor(words.length * share)).join('')
 }

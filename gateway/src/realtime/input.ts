@@ -105,8 +105,8 @@ export function createInput(deps: InputDeps): Input {
   let last: Promise<void> = Promise.resolve()
   let ending: NodeJS.Timeout | undefined
 
-  const begin = (at: number): Transcript =>
-    createTranscript(
+  const begin = (at: number): Transcript => {
+    const begun = createTranscript(
       at,
       {
         slice: audio.slice,
@@ -130,12 +130,16 @@ export function createInput(deps: InputDeps): Input {
           }
         },
         onGuess(words) {
+          // Of a turn that was taken meanwhile, its own words follow.
+          if (turn !== begun) return
           if (words !== '') deps.onGuess(words)
           endEarly(words)
         },
       },
       signal,
     )
+    return begun
+  }
   const tell = (tail: string): void => {
     if (!deps.state().announced || deps.settings().audio.input.transcription === null) return
     if (unsent !== '')

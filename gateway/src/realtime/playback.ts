@@ -13,16 +13,18 @@ export interface Playback extends Pick<Heard, 'until' | 'whole'> {
   readonly sentMs: number
 }
 
-/** @param reports whether the client tells what it has played; others play at once what they get */
-export function createPlayback(reports: boolean, now: () => number = () => performance.now()): Playback {
+export function createPlayback(now: () => number = () => performance.now()): Playback {
   const heard = createHeard()
   let sentMs = 0
-  let reported = 0
+  /** Who could tell and never does plays at once, as others do. */
+  let reported: number | undefined
   /** When the clock would have been at zero, were there no pauses between sentences. */
   let began = 0
   return {
     get heardMs() {
-      return reports ? Math.min(reported, sentMs) : Math.max(0, Math.min(now() - began, sentMs))
+      return reported === undefined
+        ? Math.max(0, Math.min(now() - began, sentMs))
+        : Math.min(reported, sentMs)
     },
     get sentMs() {
       return sentMs
@@ -34,7 +36,7 @@ export function createPlayback(reports: boolean, now: () => number = () => perfo
     },
     spoke: (text, ms) => heard.speak(text, ms),
     report(ms) {
-      reported = Math.max(reported, ms)
+      reported = Math.max(reported ?? 0, ms)
     },
     until: heard.until,
     whole: heard.whole,

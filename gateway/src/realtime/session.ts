@@ -233,6 +233,7 @@ export function openSession(deps: SessionDeps): Session {
         for (const effect of made.effects) effects[effect](next.cause)
         if (audible !== (state.playback !== 'silent')) input.configure()
         if (next.event.kind === 'words') nudged = false
+        if (next.event.kind === 'nothing') answers.forgetGuess()
         if (next.event.kind === 'done') answered = !nudged
       }
       watchSilence()
@@ -386,8 +387,10 @@ export function openSession(deps: SessionDeps): Session {
           throw new Failure('invalid', 'A transcription session gives no answers.')
         const { response = {} } = event
         if (response.conversation === 'none') return answers.aside(response)
-        answers.want(response)
-        if (state.response !== 'thinking') timings.begin()
+        if (answers.active === undefined) {
+          answers.want(response)
+          timings.begin()
+        }
         return dispatch({ kind: 'create' }, event)
       }
       case 'response.cancel': {

@@ -14,7 +14,8 @@ export interface VoiceDeps {
   begin(text: string): void
   /** Resolves when more is wanted. */
   sound(samples: Int16Array): Promise<void> | undefined
-  end(text: string, samples: number): void
+  /** All of its sound was given. */
+  end(samples: number): void
   readonly signal: AbortSignal
 }
 
@@ -45,7 +46,7 @@ export function createVoice(deps: VoiceDeps): Voice {
         deps.signal.throwIfAborted()
       }
       if (samples === 0) deps.begin(next.text)
-      deps.end(next.text, samples)
+      deps.end(samples)
       made.shift()
       fill()
     }
