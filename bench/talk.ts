@@ -72,7 +72,6 @@ export const talk: Bench = async (report) => {
     const wish = (scenario: Scenario): Wish => ({ ...scenario, url: '', recordings })
     const results = new Map<Name, Result[]>()
     const ours = await startOurs(join(folder.path, 'state'), engines)
-    const peer = await startPeer(engines, started)
     const add = (name: Name, result: Result): void => {
       process.stderr.write(`${inShort(name, result)}\n`)
       results.set(name, [...(results.get(name) ?? []), result])
@@ -87,11 +86,12 @@ export const talk: Bench = async (report) => {
           'bare',
           await watch([bare, engines.whisper, engines.ollama, engines.speech, turns], engines, undefined),
         )
-        if (peer)
-          add('peer', await peer.awake(() => run({ ...wish(scenarios.alone), ...peer.way }, engines, 0)))
+        // Even with nobody there it is busy, so it is there for its own rounds alone.
+        const peer = await startPeer(engines, started)
+        if (peer) add('peer', await run({ ...wish(scenarios.alone), ...peer.way }, engines, 0))
+        await peer?.stop()
       }
     await ours.stop()
-    peer?.stop()
     // What was left out by wish has no row.
     table(results, (row) => (row.figure.includes('NaN') ? undefined : report(row)))
     await memory(folder.path, engines, wish(scenarios.manyAhead), report)
@@ -184,17 +184,9 @@ async function startPeer(engines: Engines, started: ResultPromise[]) {
       protocol: 'samples' as const,
       listener: [python, file, 'pauses'],
     },
-    /** Even with nobody there it is busy, so it stands still while others are measured. */
-    async awake<T>(task: () => Promise<T>): Promise<T> {
-      child.kill('SIGCONT')
-      try {
-        return await task()
-      } finally {
-        child.kill('SIGSTOP')
-      }
-    },
-    stop(): void {
+    async stop(): Promise<void> {
       child.kill('SIGKILL')
+      await child
     },
   }
 }
