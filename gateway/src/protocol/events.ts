@@ -97,7 +97,7 @@ const audioInput = z.looseObject({
       model: z.string().max(256).exactOptional(),
       language: z
         .string()
-        .regex(/^[a-z]{2,3}(-\w+)?$/i, 'is ISO 639-1, for example "en"')
+        .regex(/^[a-z]{2,3}(-([a-z]{2}|\d{3}))?$/i, 'is ISO 639-1, for example "en"')
         .exactOptional(),
       prompt: z.string().max(4_000).exactOptional(),
     })

@@ -62,6 +62,7 @@ export interface Input {
   drop(): void
   /** Resolves when every turn so far has its words, or has none. */
   settled(): Promise<void>
+  close(): void
 }
 
 /** Longer than anyone speaks in one breath of a conversation; 120 s are 3.8 MB. */
@@ -379,6 +380,10 @@ export function createInput(deps: InputDeps): Input {
       reset(audio.position)
     },
     settled: () => last,
+    close() {
+      clearTimeout(ending)
+      microphone.close()
+    },
   }
 
   function reset(to: number): void {

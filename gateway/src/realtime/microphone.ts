@@ -16,6 +16,7 @@ export interface Microphone {
   configure(settings: TurnSettings | null): void
   /** Forgets a turn that is going on. */
   reset(): void
+  close(): void
   /** Whether there was speech after this place; resolves when all that came has been listened to. */
   spokeSince(position: number): Promise<boolean>
 }
@@ -78,6 +79,7 @@ export function createMicrophone(
       else turns = createTurns(settings, (listened * 1000) / inputSampleRate)
     },
     reset: () => turns?.reset(),
+    close: () => listener.close(),
     async spokeSince(position) {
       await listening
       return lastSpeech > position

@@ -510,6 +510,7 @@ export function openSession(deps: SessionDeps): Session {
     answers.close()
     ended.abort()
     for (const end of unsubscribe) end?.()
+    input.close()
     thread?.leave()
     for (const one of [encoder, decoder, packer, unpacker]) one?.close()
     link.close(1000, '')

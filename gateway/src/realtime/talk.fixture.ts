@@ -48,7 +48,10 @@ export interface Talk {
 
 /** Speech is what is louder than a whisper: the real model listens in its own test and in the browser's. */
 const loudness: VoiceActivity = {
-  open: () => ({ hear: async (frame) => (frame.some((sample) => Math.abs(sample) > 0.1) ? 0.95 : 0.01) }),
+  open: () => ({
+    hear: async (frame) => (frame.some((sample) => Math.abs(sample) > 0.1) ? 0.95 : 0.01),
+    close() {},
+  }),
   close: async () => {},
 }
 

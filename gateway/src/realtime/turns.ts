@@ -60,6 +60,8 @@ export function createTurns(first: TurnSettings, fromMs = 0): Turns {
   let earliest = fromMs
 
   const ms = (count: number): number => count * frameMs
+  /** To the nearest frame. */
+  const lasts = (count: number, wanted: number): boolean => ms(count) + frameMs / 2 >= wanted
   const idle = (speech: number): TurnEvent[] => {
     if (speech >= settings.threshold) {
       voiced += 1
@@ -87,11 +89,11 @@ export function createTurns(first: TurnSettings, fromMs = 0): Turns {
     }
     silent += 1
     const events: TurnEvent[] = []
-    if (state === 'speaking' && ms(silent) >= Math.min(pauseMs, settings.silenceMs)) {
+    if (state === 'speaking' && lasts(silent, Math.min(pauseMs, settings.silenceMs))) {
       state = 'paused'
       events.push({ kind: 'paused', at: ms(frames) })
     }
-    if (ms(silent) >= settings.silenceMs) {
+    if (lasts(silent, settings.silenceMs)) {
       events.push({ kind: 'ended', at: ms(frames) })
       state = 'idle'
       earliest = ms(frames)

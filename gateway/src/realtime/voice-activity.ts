@@ -1,11 +1,6 @@
-/**
- * How likely each 32 ms of sound are speech: Silero's model, version 6, on this process's CPU. One model serves
- * all sessions; each has a state of one kilobyte.
- * Source: snakers4/silero-vad, `OnnxWrapper`; weights (MIT) as @ricky0123/vad-web brings them.
- */
-import { createRequire } from 'node:module'
-import { InferenceSession, Tensor } from 'onnxruntime-node'
-import { inputSampleRate } from '#protocol/frame.ts'
+/** How likely each 32 ms of sound are speech, for all microphones at once. The model itself is in `silero.ts`. */
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
 
 export interface VoiceActivity {
   /** A listener of its own for each microphone. */
@@ -16,93 +11,80 @@ export interface VoiceActivity {
 export interface Listener {
   /** How likely these samples are speech, 0 to 1. One call at a time. */
   hear(frame: Float32Array): Promise<number>
+  /** Forgets what was heard. */
+  close(): void
 }
-
-const require = createRequire(import.meta.url)
 
 /** Samples of a frame at 16 kHz, PCM as -1 to 1. */
 export const frameSamples = 512
-/** Of the frame before: without them version 6 hears no speech at all. */
-const contextSamples = 64
-const inputSamples = contextSamples + frameSamples
-/** Of each of its two layers. */
-const stateNumbers = 128
-/** A millisecond of this thread: alone a frame takes twelve times less than that, and in company thirty. */
+/** A millisecond of the model's time. */
 const mostAtOnce = 32
 
+/** What the worker is asked, and what it answers, in order. */
+export type Asked =
+  | { readonly listeners: readonly number[]; readonly samples: Float32Array }
+  | { readonly forget: number }
+  | { readonly end: true }
+export type Heard = { readonly speech: Float32Array } | { readonly error: string }
+
 interface Waiting {
-  /** The frame with its context. */
-  readonly samples: Float32Array
-  /** Both layers; what the model makes of it is written here. */
-  readonly state: Float32Array
+  readonly listener: number
+  readonly frame: Float32Array
   settle(speech: number): void
   fail(error: unknown): void
 }
 
+/** Resolves when the model is loaded. */
 export async function loadVoiceActivity(): Promise<VoiceActivity> {
-  const model = await InferenceSession.create(require.resolve('@ricky0123/vad-web/dist/silero_vad_v6.onnx'), {
-    // One frame is a twelfth of a millisecond: threads would wait for one another longer than that.
-    intraOpNumThreads: 1,
-    interOpNumThreads: 1,
-    executionMode: 'sequential',
-  })
-  const rate = new Tensor('int64', BigInt64Array.of(BigInt(inputSampleRate)), [])
+  const worker = new Worker(new URL('silero.ts', import.meta.url))
+  await once(worker, 'message')
   const waiting: Waiting[] = []
-  let running = false
+  let asked: readonly Waiting[] = []
+  let gone: Error | undefined
+  let last = 0
+  const ask = (message: Asked, transfer: ArrayBuffer[] = []): void => worker.postMessage(message, transfer)
 
-  const run = async (frames: readonly Waiting[]): Promise<void> => {
-    const count = frames.length
-    const samples = new Float32Array(count * inputSamples)
-    const states = new Float32Array(2 * count * stateNumbers)
-    for (const [index, frame] of frames.entries()) {
-      samples.set(frame.samples, index * inputSamples)
-      for (const layer of [0, 1])
-        states.set(
-          frame.state.subarray(layer * stateNumbers, (layer + 1) * stateNumbers),
-          (layer * count + index) * stateNumbers,
-        )
-    }
-    const { output, stateN } = await model.run({
-      input: new Tensor('float32', samples, [count, inputSamples]),
-      state: new Tensor('float32', states, [2, count, stateNumbers]),
-      sr: rate,
-    })
-    if (!(stateN?.data instanceof Float32Array) || !(output?.data instanceof Float32Array))
-      throw new TypeError('The voice activity model answers otherwise than version 6 does.')
-    for (const [index, frame] of frames.entries()) {
-      for (const layer of [0, 1]) {
-        const from = (layer * count + index) * stateNumbers
-        frame.state.set(stateN.data.subarray(from, from + stateNumbers), layer * stateNumbers)
-      }
-      frame.settle(output.data[index] ?? 0)
-    }
+  const next = (): void => {
+    if (asked.length > 0 || waiting.length === 0) return
+    asked = waiting.splice(0, mostAtOnce)
+    const samples = new Float32Array(asked.length * frameSamples)
+    for (const [index, { frame }] of asked.entries()) samples.set(frame, index * frameSamples)
+    ask({ listeners: asked.map(({ listener }) => listener), samples }, [samples.buffer])
   }
-  /** The model works on this thread: what comes meanwhile from all microphones goes through it together. */
-  const work = async (): Promise<void> => {
-    running = true
-    while (waiting.length > 0) {
-      const frames = waiting.splice(0, mostAtOnce)
-      await run(frames).catch((error: unknown) => {
-        for (const frame of frames) frame.fail(error)
-      })
-    }
-    running = false
+  const fail = (error: Error): void => {
+    gone = error
+    for (const one of [...asked, ...waiting.splice(0)]) one.fail(error)
+    asked = []
   }
+  worker.on('message', (heard: Heard) => {
+    const answered = asked
+    asked = []
+    next()
+    for (const [index, one] of answered.entries())
+      if ('error' in heard) one.fail(new Error(heard.error))
+      else one.settle(heard.speech[index] ?? 0)
+  })
+  worker.on('error', (error) => fail(error instanceof Error ? error : new Error('Voice activity failed.')))
+  worker.once('exit', () => fail(new Error('Voice activity has ended.')))
   return {
     open() {
-      const samples = new Float32Array(inputSamples)
-      const state = new Float32Array(2 * stateNumbers)
+      last += 1
+      const listener = last
       return {
-        hear(frame) {
-          samples.copyWithin(0, frameSamples)
-          samples.set(frame, contextSamples)
-          return new Promise((settle, fail) => {
-            waiting.push({ samples, state, settle, fail })
-            if (!running) void work()
-          })
-        },
+        hear: (frame) =>
+          new Promise((settle, no) => {
+            if (gone) return no(gone)
+            waiting.push({ listener, frame, settle, fail: no })
+            next()
+          }),
+        close: () => ask({ forget: listener }),
       }
     },
-    close: () => model.release(),
+    async close() {
+      if (gone) return
+      const ended = once(worker, 'exit')
+      ask({ end: true })
+      await ended
+    },
   }
 }
