@@ -11,6 +11,8 @@ export interface Wish {
   /** What it is for: one of the registry's `services`, or a service of the config by its name. */
   readonly service: string
   readonly model?: string
+  /** It comes by a connection that was admitted already, and counts as open. */
+  readonly connected?: boolean
   /** Tokens; left out where the request is not for any. */
   readonly tokens?: TokenWish
 }
@@ -104,7 +106,7 @@ export function createAdmission(budgets: Budgets): Admission {
 
   return {
     mayUse,
-    async admit(caller, { service, model, tokens }) {
+    async admit(caller, { service, model, connected = false, tokens }) {
       requireService(caller, service)
       if (model !== undefined && !mayUse(caller, model)) throw noSuchModel(model)
       if (caller.held.length === 0) return { headers: none, output: tokens?.output, settle() {} }
@@ -115,7 +117,7 @@ export function createAdmission(budgets: Budgets): Admission {
       const estimate = (tokens?.inputEstimate ?? 0) + (output ?? 0)
       const headers: Record<string, string> = {}
       try {
-        for (const one of terms.concurrent) opened.push(enter(open, one))
+        if (!connected) for (const one of terms.concurrent) opened.push(enter(open, one))
         await take(terms.requests, 1, headers, [])
         let reservation: Reservation | undefined
         if (tokens) {

@@ -1,5 +1,6 @@
 /** What each answer of a session costs: admitted before, settled and written down after. */
 import type { Admission, Usage } from '#admission/admission.ts'
+import { statusOf } from '#api/envelope.ts'
 import { bytesPerToken } from '#api/inference.ts'
 import type { ChatPiece, ChatWish } from '#engines/engine.ts'
 import { queuesAs, type Member } from '#identity/caller.ts'
@@ -10,9 +11,14 @@ export interface Account {
   /**
    * Gives the answer through, admitted. Throws what refuses it, or what `answer` throws.
    *
+   * @param signal ends it: nobody wants it any more
    * @param answer called with the wish as it was admitted
    */
-  charge(wish: ChatWish, answer: (admitted: ChatWish) => AsyncIterable<ChatPiece>): AsyncGenerator<ChatPiece>
+  charge(
+    wish: ChatWish,
+    signal: AbortSignal,
+    answer: (admitted: ChatWish) => AsyncIterable<ChatPiece>,
+  ): AsyncGenerator<ChatPiece>
 }
 
 export interface AccountDeps {
@@ -29,7 +35,7 @@ const imageBytes = 8_192
 
 export function createAccount({ caller, address, admission, recorder }: AccountDeps): Account {
   return {
-    async *charge(wish, answer) {
+    async *charge(wish, signal, answer) {
       const at = Date.now()
       const record: OpenRecord = { id: nextRequestId(), caller, service: 'realtime' }
       if (wish.model !== null) record.model = wish.model
@@ -44,6 +50,7 @@ export function createAccount({ caller, address, admission, recorder }: AccountD
         )
         const permit = await admission.admit(caller, {
           service: 'realtime',
+          connected: true,
           ...(wish.model !== null && { model: wish.model }),
           tokens: { inputBound: bound, inputEstimate: Math.ceil(bound / bytesPerToken), output: wish.output },
         })
@@ -69,11 +76,15 @@ export function createAccount({ caller, address, admission, recorder }: AccountD
           permit.settle(record.usage)
         }
       } catch (error) {
-        record.refusal = asFailure(error).code
-        status = 500
+        if (signal.aborted) throw error
+        const failure = asFailure(error)
+        record.refusal = failure.code
+        status = statusOf(failure)
         throw error
       } finally {
-        const ended = usage || status !== 200 ? 'whole' : 'left'
+        const left = !usage && status === 200
+        if (left) status = 499
+        const ended = left ? 'left' : 'whole'
         const durationMs = Date.now() - at
         write(recorder, record, {
           at,

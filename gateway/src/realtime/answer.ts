@@ -28,7 +28,9 @@ export interface AnswerDeps {
   /** Sends sound. */
   sound(place: Place, samples: Int16Array): void
   /** All of its sound was given. */
-  silent(): void
+  silent(place: Place): void
+  /** Sound of an answer before this one is heard first, ms. */
+  readonly behindMs: number
   /** The number of the frames that carry the sound at this place; undefined where events do. */
   stream(place: Place): number | undefined
   speak(text: string, signal: AbortSignal): AsyncIterable<Int16Array>
@@ -80,7 +82,7 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
   const id = newId('resp')
   const itemId = newId('item')
   const abort = new AbortController()
-  const playback = createPlayback()
+  const playback = createPlayback(deps.behindMs)
   const sentences = createSentences(deps.locale)
   const output: Item[] = []
   let read: Source | undefined
@@ -149,6 +151,7 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
       : createVoice({
           signal: abort.signal,
           speak: deps.speak,
+          failed: (error) => fail(error),
           begin(said) {
             const place = begin()
             open = { text: show(place, text.indexOf(said, shown) + said.length), ms: 0 }
@@ -255,19 +258,23 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
     if (voice) {
       say(sentences.end())
       await voice.finished()
-      deps.silent()
-      if (message) show(message.place, text.length)
+      if (message) {
+        deps.silent(message.place)
+        show(message.place, text.length)
+      }
     }
     return found.draft.usage?.cut ? tooLong : completed
   }
   send({ type: 'response.created', response: response({ status: 'in_progress', status_details: null }) })
-  run().then(finish, (error: unknown) => {
+  const fail = (error: unknown): void => {
     if (over) return
     deps.failed(error)
+    read?.draft.drop()
     const { code, message: why } = asFailure(error)
     const told = { type: 'server_error', code, message: why } as const
     finish({ status: 'failed', status_details: { type: 'failed', error: told } })
-  })
+  }
+  run().then(finish, fail)
   const cut = (ms: number): Item | undefined => {
     if (!message || modality === 'text') return undefined
     // Its sound is not whole: what was sent of it is at least that long.

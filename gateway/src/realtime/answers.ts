@@ -29,8 +29,8 @@ export interface AnswersDeps {
   settings(): Settings
   /** The model that answers; null for the engine's first. */
   model(settings: Settings): string | null
-  /** How sound is sent that is not sent as it is. */
-  codec(): Codec
+  /** How an answer's sound is sent that is not sent as it is; closed by who asked for it. */
+  codec(): Promise<Codec>
   dispatch(event: Event): void
   send(event: ServerEventBody): void
   /** Resolves when every turn so far has its words. */
@@ -65,6 +65,8 @@ export interface Answers {
   breakOff(): void
   dropBrokenOff(): void
   hush(): void
+  /** Another one begins: its sound follows what a client of OpenAI's still has, and ours plays no more. */
+  overtake(): void
   /** What of an item's sound was heard, as the client says. Throws a `Failure`. */
   truncate(id: string, ms: number): void
   played(id: string, ms: number): void
@@ -88,19 +90,23 @@ export function createAnswers(deps: AnswersDeps): Answers {
   const { conversation, dispatch, link, send, timings } = deps
   let current: Answer | undefined
   let draft: Draft | undefined
-  let brokenOff: Source | undefined
+  let brokenOff: { readonly source: Source | undefined; readonly wish: ResponseWish } | undefined
   let guessed: { readonly key: string; readonly draft: Draft } | undefined
   let wish: ResponseWish = {}
+  /** What the present one was to be like. */
+  let asked: ResponseWish = {}
   const asides = new Map<string, { readonly answer: Answer; drop(): void }>()
   const recent = new Map<string, Answer>()
   let streams = 0
+  /** Sound of an answer before that is heard first, ms. */
+  let behindMs = 0
   let trusted = false
   let over: NodeJS.Timeout | undefined
 
   const write = (settings: Settings, items: readonly Item[]) => {
     const { caller, account, engines } = deps
     const tools = toolsOf(settings)
-    const asked = {
+    const request = {
       model: deps.model(settings),
       messages: messagesOf(items, settings.instructions),
       ...(tools.length > 0 && { tools }),
@@ -108,26 +114,32 @@ export function createAnswers(deps: AnswersDeps): Answers {
       tenant: caller.tenant.id,
       caller: queuesAs(caller),
     }
-    return {
-      key: JSON.stringify(asked),
-      draft: () =>
-        createDraft((signal, onUsage) =>
-          account.charge({ ...asked, onUsage }, (admitted) => engines.chat.chat(admitted, signal)),
-        ),
-    }
+    return createDraft((signal, onUsage) =>
+      account.charge({ ...request, onUsage }, signal, (admitted) => engines.chat.chat(admitted, signal)),
+    )
   }
+  /** What an answer hangs on, without its pictures' bytes. */
+  const keyOf = (settings: Settings, items: readonly Item[]): string =>
+    JSON.stringify([
+      deps.model(settings),
+      settings.instructions,
+      settings.max_output_tokens,
+      toolsOf(settings),
+      messagesOf(items, '').map(({ images, ...message }) => [message, images?.map(({ length }) => length)]),
+    ])
   const forget = (): void => {
     guessed?.draft.drop()
     guessed = undefined
   }
   /** What is to be said, now that it is known what was asked. */
   const source = (settings: Settings, items: readonly Item[]): Source | typeof empty => {
-    if (isEmpty(items.at(-1)) && settings === deps.settings()) return empty
-    const { key, draft: begin } = write(settings, items)
-    const taken = guessed?.key === key ? guessed.draft : undefined
+    // Who says for just this answer what it is to be wants it in any case.
+    if (asked.instructions === undefined && isEmpty(items.at(-1), settings)) return empty
+    const right = guessed && !guessed.draft.failed && guessed.key === keyOf(settings, items)
+    const taken = right ? guessed?.draft : undefined
     if (taken) guessed = undefined
     else forget()
-    return { draft: taken ?? begin(), from: 0, prefix: '' }
+    return { draft: taken ?? write(settings, items), from: 0, prefix: '' }
   }
   const open = (
     settings: Settings,
@@ -137,14 +149,23 @@ export function createAnswers(deps: AnswersDeps): Answers {
     const modality = deps.speech ? (settings.output_modalities[0] ?? 'audio') : 'text'
     let number = 0
     let offset = 0
+    let codec: Codec = {}
     const packets = (made: readonly Uint8Array[]): void => {
       for (const packet of made) {
         link.frame({ stream: number, offset, packet })
         offset += packetSamples
       }
     }
+    const bytes = (place: Place, sound: Buffer): void => {
+      if (sound.length > 0)
+        send({ type: 'response.output_audio.delta', ...place, delta: sound.toString('base64') })
+    }
     const is = (): boolean => aside !== undefined || current === answer
-    const answer: Answer = startAnswer(found, {
+    const ready = Promise.all([found, modality === 'text' ? {} : deps.codec()]).then(([made, opened]) => {
+      codec = opened
+      return made
+    })
+    const answer: Answer = startAnswer(ready, {
       conversation: aside ? undefined : conversation,
       modality,
       metadata: (aside ?? wish).metadata ?? null,
@@ -153,30 +174,29 @@ export function createAnswers(deps: AnswersDeps): Answers {
       stream(place) {
         remember(place.item_id, answer)
         if (link.dialect !== 'ours' || modality === 'text') return undefined
-        // What a cancelled answer left there is not this one's.
-        deps.codec().packer?.rest()
         number = streams = (streams + 1) % 65_536
         return number
       },
       sound(place: Place, samples) {
-        const { packer, encoder } = deps.codec()
-        if (link.dialect === 'openai')
-          return send({
-            type: 'response.output_audio.delta',
-            ...place,
-            delta: encoder?.encode(samples).toString('base64') ?? '',
-          })
+        const { packer, encoder } = codec
+        if (encoder) return bytes(place, encoder.encode(samples))
         if (packer) return packets(packer.pack(samples))
         link.frame({ stream: number, offset, samples })
         offset += samples.length
       },
-      silent: () => packets(deps.codec().packer?.rest() ?? []),
+      silent(place) {
+        packets(codec.packer?.rest() ?? [])
+        if (codec.encoder) bytes(place, codec.encoder.rest())
+      },
+      behindMs: takeBehind(),
       speak: (text, signal) => speak(settings, text, signal),
       on(event) {
-        if (aside || !is()) {
-          if (event === 'done') asides.delete(answer.id)
-          return
+        if (event === 'done') {
+          codec.encoder?.close()
+          codec.packer?.close()
+          asides.delete(answer.id)
         }
+        if (aside || !is()) return
         if (event === 'token') {
           timings.mark('first_token')
           if (modality === 'text') deps.told(answer.id)
@@ -210,6 +230,11 @@ export function createAnswers(deps: AnswersDeps): Answers {
       signal,
     )
   }
+  const takeBehind = (): number => {
+    const taken = behindMs
+    behindMs = 0
+    return taken
+  }
   const remember = (id: string, answer: Answer): void => {
     recent.set(id, answer)
     const [oldest] = recent.keys()
@@ -236,24 +261,28 @@ export function createAnswers(deps: AnswersDeps): Answers {
     )
     over.unref()
   }
-  const begin = (found: (settings: Settings) => Promise<Source | typeof empty>): void => {
+  const begin = (
+    found: (settings: Settings, wanted: () => boolean) => Promise<Source | typeof empty>,
+  ): void => {
     const settings = Object.keys(wish).length > 0 ? forResponse(deps.settings(), wish) : deps.settings()
     current = undefined
-    const opened = open(
+    draft = undefined
+    const opened: Answer = open(
       settings,
-      found(settings).then((made) => {
-        if ('draft' in made) draft = made.draft
-        // Cancelled while it waited for its question.
-        if (current !== opened && 'draft' in made) made.draft.drop()
-        return made
-      }),
+      Promise.resolve()
+        .then(() => found(settings, () => current === opened))
+        .then((made) => {
+          if (current === opened && 'draft' in made) ({ draft } = made)
+          return made
+        }),
       undefined,
     )
     current = opened
+    asked = wish
     wish = {}
   }
-  const itemsOf = (asked: ResponseWish): readonly Item[] =>
-    asked.input?.map((one) => {
+  const itemsOf = (input: ResponseWish['input']): readonly Item[] =>
+    input?.map((one) => {
       if (one.type !== 'item_reference') return newItem(one)
       const item = conversation.items.find(({ id }) => id === one.id)
       if (!item) throw new Failure('invalid', `response.input: there is no item “${one.id}”.`)
@@ -269,16 +298,15 @@ export function createAnswers(deps: AnswersDeps): Answers {
       return current?.over === false ? current.id : undefined
     },
     want(next) {
-      itemsOf(next)
+      itemsOf(next.input)
       wish = next
     },
-    aside(asked) {
+    aside(aside) {
       if (asides.size >= mostAsides)
         throw new Failure('busy', `${mostAsides} answers aside are on their way. Wait for one of them.`)
-      const settings = forResponse(deps.settings(), asked)
-      const { draft: make } = write(settings, itemsOf(asked))
-      const made = make()
-      const answer = open(settings, Promise.resolve({ draft: made, from: 0, prefix: '' }), asked)
+      const settings = forResponse(deps.settings(), aside)
+      const made = write(settings, itemsOf(aside.input))
+      const answer = open(settings, Promise.resolve({ draft: made, from: 0, prefix: '' }), aside)
       asides.set(answer.id, { answer, drop: () => made.drop() })
     },
     cancelAside(id) {
@@ -290,22 +318,27 @@ export function createAnswers(deps: AnswersDeps): Answers {
     guess(words) {
       const settings = deps.settings()
       const said = newItem({ type: 'message', role: 'user', content: [{ type: 'input_text', text: words }] })
-      const { key, draft: make } = write(settings, [...conversation.items, said])
-      if (guessed?.key === key) return
+      const items = [...conversation.items, said]
+      const key = keyOf(settings, items)
+      if (guessed?.key === key && !guessed.draft.failed) return
       forget()
-      guessed = { key, draft: make() }
+      // Who may ask only so often is not made to pay for guesses.
+      if (deps.caller.held.some(({ requestsPerMinute }) => requestsPerMinute !== null)) return
+      guessed = { key, draft: write(settings, items) }
     },
     forgetGuess: forget,
     start(waits) {
-      const asked = wish
-      begin(async (settings) => {
+      const { input } = wish
+      begin(async (settings, wanted) => {
         if (waits) await deps.heard()
-        return source(settings, itemsOf(asked))
+        // Cancelled while it waited for its question.
+        return wanted() ? source(settings, itemsOf(input)) : empty
       })
     },
     goOn() {
-      const left = brokenOff
+      const { source: left, wish: before } = brokenOff ?? { source: undefined, wish: {} }
       brokenOff = undefined
+      wish = before
       begin(async (settings) => left ?? source(settings, conversation.items))
     },
     cancel() {
@@ -316,12 +349,12 @@ export function createAnswers(deps: AnswersDeps): Answers {
     },
     breakOff() {
       const ended = current
-      brokenOff = ended?.rest()
+      brokenOff = ended && { source: ended.rest(), wish: asked }
       current = undefined
       ended?.end('turn_detected')
     },
     dropBrokenOff() {
-      brokenOff?.draft.drop()
+      brokenOff?.source?.draft.drop()
       brokenOff = undefined
     },
     hush() {
@@ -333,10 +366,18 @@ export function createAnswers(deps: AnswersDeps): Answers {
       const item = conversation.items.find((one) => one.id === id)
       if (link.dialect === 'ours' && item) send({ type: 'conversation.item.retrieved', item })
     },
+    overtake() {
+      if (link.dialect === 'ours') return this.hush()
+      behindMs = current ? current.playback.sentMs - current.playback.heardMs : 0
+    },
     truncate(id, ms) {
       const answer = find(id)
       if (!answer?.cut(Math.min(ms, answer.playback.sentMs)))
         throw new Failure('invalid', `item_id: “${id}” has no sound of an answer that can be cut.`)
+      // Whoever cuts it has stopped it.
+      if (answer !== current || !answer.over) return
+      clearTimeout(over)
+      dispatch({ kind: 'played' })
     },
     played(id, ms) {
       const answer = find(id)
@@ -346,7 +387,7 @@ export function createAnswers(deps: AnswersDeps): Answers {
     close() {
       clearTimeout(over)
       forget()
-      brokenOff?.draft.drop()
+      brokenOff?.source?.draft.drop()
       draft?.drop()
       const ended = current
       current = undefined
@@ -360,8 +401,8 @@ export function createAnswers(deps: AnswersDeps): Answers {
 }
 
 /** Nothing was said: an answer to silence is an answer to nobody. */
-function isEmpty(last: Item | undefined): boolean {
-  if (!last) return true
+function isEmpty(last: Item | undefined, { instructions }: Settings): boolean {
+  if (!last) return instructions === ''
   if (last.type !== 'message' || last.role !== 'user') return false
   return textOf(last).trim() === '' && last.content.every(({ type }) => type !== 'input_image')
 }

@@ -7,6 +7,8 @@ import { inputSampleRate, outputSampleRate } from '#protocol/frame.ts'
 export interface Encoder {
   /** PCM16 mono at 24 kHz as bytes of the format. */
   encode(samples: Int16Array): Buffer
+  /** What was held back. */
+  rest(): Buffer
   close(): void
 }
 
@@ -17,11 +19,12 @@ export interface Decoder {
 }
 
 export async function createEncoder(format: Session['audio']['output']['format']): Promise<Encoder> {
-  if (format.type === 'audio/pcm') return { encode: bytesOf, close() {} }
+  if (format.type === 'audio/pcm') return { encode: bytesOf, rest: () => Buffer.alloc(0), close() {} }
   const resampler = await createResampler(outputSampleRate, telephoneRate)
   const law = format.type === 'audio/pcmu' ? g711.mulaw : g711.alaw
   return {
     encode: (samples) => Buffer.from(law.encode(resampler.push(samples))),
+    rest: () => Buffer.from(law.encode(resampler.end())),
     close: () => resampler.close(),
   }
 }

@@ -9,6 +9,8 @@ type Usage = Parameters<NonNullable<ChatWish['onUsage']>>[0]
 export interface Draft {
   /** Each piece from there on, as they come. One reader at a time. Throws what the engine threw, or the signal's reason. */
   read(from: number, signal: AbortSignal): AsyncGenerator<ChatPiece>
+  /** Whether it can't be had whole any more. */
+  readonly failed: boolean
   /** What it took, once the engine has said it. */
   readonly usage: Usage | undefined
   /** Ends the request behind it. */
@@ -60,6 +62,9 @@ export function createDraft(
       } finally {
         signal.removeEventListener('abort', woken)
       }
+    },
+    get failed() {
+      return typeof state === 'object'
     },
     get usage() {
       return usage

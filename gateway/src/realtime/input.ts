@@ -186,7 +186,7 @@ export function createInput(deps: InputDeps): Input {
     if (kind === 'paused') pausedAt = place
     if (kind === 'started') {
       // Speech that follows one that is being judged belongs to it.
-      if (turn) turn.forget()
+      if (turn && deps.state().judging) turn.forget()
       else turn = begin(place)
       lookedAt = turn.from
     }
@@ -257,9 +257,9 @@ export function createInput(deps: InputDeps): Input {
         turn.partial(audio.position)
       }
       if (audio.position - turn.from > longestSamples) end()
-    } else if (!byHand && !turn && waiting === 0) {
-      audio.forget(microphone.listened - keptSamples)
-      from = audio.position
+    } else {
+      if (!byHand) from = audio.position
+      tidy()
     }
     return undefined
   }
@@ -353,6 +353,7 @@ export function createInput(deps: InputDeps): Input {
         .then(() => words(id, found, to - one.from))
         .finally(() => {
           waiting -= 1
+          tidy()
         })
       reset(stoppedAt)
     },
@@ -366,7 +367,10 @@ export function createInput(deps: InputDeps): Input {
           if (deps.state().input === 'idle') reset(stoppedAt)
           dispatch({ kind: 'noise' })
         },
-        () => dispatch({ kind: 'noise' }),
+        () => {
+          if (turn === one && deps.state().input === 'idle') reset(stoppedAt)
+          dispatch({ kind: 'noise' })
+        },
       )
     },
     speculate: () => turn?.speculate(pausedAt),
@@ -392,7 +396,16 @@ export function createInput(deps: InputDeps): Input {
     unsent = ''
     from = to
     full = false
-    audio.forget(Math.min(to, microphone.listened) - keptSamples)
+    tidy()
+  }
+
+  /** Lets go of sound that nobody will ask for: what waits for its words is kept whole. */
+  function tidy(): void {
+    if (waiting > 0 || deps.state().judging) return
+    const byHand = !deps.settings().audio.input.turn_detection
+    audio.forget(
+      Math.min(turn?.from ?? Infinity, byHand ? from : Infinity, microphone.listened - keptSamples),
+    )
   }
 }
 

@@ -92,7 +92,7 @@ describe(`each of ${pairs.length} pairs of a state and an event`, () => {
           state.playback === 'ducked' &&
           next.playback !== 'ducked' &&
           next.link !== 'closed' &&
-          !has(effects, 'unduck', 'hush'),
+          !has(effects, 'unduck', 'hush', 'overtake'),
       ),
     ).toEqual([])
     expect(
@@ -131,7 +131,7 @@ describe(`each of ${pairs.length} pairs of a state and an event`, () => {
       return count(effects, 'goOn') + count(effects, 'dropBrokenOff')
     }
     function cancels(effects: readonly Effect[], state: State) {
-      return has(effects, 'cancel', 'hush') && !state.owing
+      return has(effects, 'cancel', 'hush', 'overtake') && !state.owing
     }
   })
 
@@ -234,5 +234,18 @@ describe('a session', () => {
     expect(run('lost back').state.link).toBe('live')
     expect(run('lost expired back').state.link).toBe('closed')
     expect(run('expired').state.link).toBe('live')
+  })
+
+  it('is not deaf after a client committed what was still being judged', () => {
+    const wary = { ...initial, wary: true }
+    for (const by of ['commit', 'clear']) {
+      const { state } = run(`create begun sound started sustained paused ended ${by}`, wary)
+      expect(state.judging).toBe(false)
+    }
+    const { effects } = run(
+      'create begun sound started sustained paused ended commit words done played',
+      wary,
+    )
+    expect(effects.filter((effect) => effect === 'answer')).toHaveLength(2)
   })
 })

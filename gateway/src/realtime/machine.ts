@@ -88,6 +88,8 @@ export type Effect =
   /** Stop the sound; what was not heard was not said. */
   | 'hush'
   | 'answer'
+  /** Another answer begins: the sound of the one before is over, where the client is ours. */
+  | 'overtake'
   /** End the answer: nobody wants it. */
   | 'cancel'
   /** Take the answer from the client, and keep it: it goes on should the interruption be none. */
@@ -152,19 +154,17 @@ function move(state: State, event: Event): Step {
     case 'interruption':
       return interruption(state)
     case 'noise':
-      return state.judging
-        ? to(state, { judging: false, ...(state.input === 'idle' && unducked(state)) }, ...calm(state))
-        : to(state)
+      return state.judging ? noise({ ...state, judging: false }) : to(state)
     case 'commit':
       return to(
         state,
-        { ...quiet, ...unducked(state), unheard: state.unheard + 1 },
+        { ...quiet, ...unducked(state), judging: false, unheard: state.unheard + 1 },
         ...calm(state),
         ...stopped(state),
         'take',
       )
     case 'clear':
-      return to(state, { ...quiet, ...unducked(state) }, ...calm(state), ...dropped(state))
+      return to(state, { ...quiet, ...unducked(state), judging: false }, ...calm(state), ...dropped(state))
     case 'words':
       return words(state)
     case 'nothing':
@@ -195,7 +195,7 @@ function move(state: State, event: Event): Step {
 /** What was being heard, where turns are no more, is the client's to commit now. */
 function configured(state: State, turns: State['turns']): Step {
   if (turns) return to(state, { turns })
-  return to(state, { ...quiet, ...unducked(state), turns }, ...calm(state), ...stopped(state))
+  return to(state, { ...quiet, ...unducked(state), judging: false, turns }, ...calm(state), ...stopped(state))
 }
 
 /** What is due whenever nobody speaks and nothing else is on its way. */
@@ -262,6 +262,11 @@ function ended(state: State): Step {
   return to(state, { ...quiet, ...unducked(state) }, ...calm(state), ...dropped(state))
 }
 
+/** Who speaks again already may yet interrupt. */
+function noise(state: State): Step {
+  return state.input === 'idle' ? to(state, unducked(state), ...calm(state)) : to(state)
+}
+
 function interruption(state: State): Step {
   if (!state.judging) return to(state)
   const judged = { ...state, judging: false }
@@ -296,12 +301,12 @@ function words(state: State): Step {
 
 function answer(state: State, waits: boolean): Step {
   const dropping: Effect[] = state.brokeOff ? ['dropBrokenOff'] : []
-  const hushing: Effect[] = state.playback === 'silent' ? [] : [...calm(state), 'hush']
+  const over: Effect[] = state.playback === 'silent' ? [] : [...calm(state), 'overtake']
   return to(
     state,
     { response: 'thinking', playback: 'silent', owing: false, brokeOff: false, waits },
     ...dropping,
-    ...hushing,
+    ...over,
     'answer',
   )
 }

@@ -41,7 +41,14 @@ export function createMicrophone(
   let lastSpeech = -1
   let listened = 0
   let listening: Promise<void> | undefined
+  let deaf = false
 
+  const fail = (error: unknown): void => {
+    if (deaf) return
+    deaf = true
+    waiting.length = 0
+    onFailure(error)
+  }
   const listen = async (): Promise<void> => {
     for (let next = waiting.shift(); next; next = waiting.shift()) {
       const likely = await listener.hear(next)
@@ -61,6 +68,10 @@ export function createMicrophone(
     },
     hear(samples) {
       audio.append(samples)
+      if (deaf) {
+        listened = audio.position
+        return
+      }
       for (let at = 0; at < samples.length;) {
         const count = Math.min(frameSamples - filled, samples.length - at)
         for (let offset = 0; offset < count; offset += 1)
@@ -71,7 +82,7 @@ export function createMicrophone(
         waiting.push(frame.slice())
         filled = 0
       }
-      if (waiting.length > 0) listening ??= listen().catch(onFailure)
+      if (waiting.length > 0) listening ??= listen().catch(fail)
     },
     configure(settings) {
       if (!settings) turns = undefined
@@ -79,10 +90,15 @@ export function createMicrophone(
       else turns = createTurns(settings, (listened * 1000) / inputSampleRate)
     },
     reset: () => turns?.reset(),
-    close: () => listener.close(),
+    close() {
+      deaf = true
+      waiting.length = 0
+      listener.close()
+    },
     async spokeSince(position) {
       await listening
-      return lastSpeech > position
+      // Who can't be listened to may have spoken.
+      return deaf || lastSpeech > position
     },
   }
 }

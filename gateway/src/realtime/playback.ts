@@ -13,7 +13,8 @@ export interface Playback extends Pick<Heard, 'until' | 'whole'> {
   readonly sentMs: number
 }
 
-export function createPlayback(now: () => number = () => performance.now()): Playback {
+/** @param behindMs how long something else is heard before it */
+export function createPlayback(behindMs = 0, now: () => number = () => performance.now()): Playback {
   const heard = createHeard()
   let sentMs = 0
   /** Who could tell and never does plays at once, as others do. */
@@ -31,7 +32,7 @@ export function createPlayback(now: () => number = () => performance.now()): Pla
     },
     sent(ms) {
       // What comes after all before it was heard is heard from now on.
-      if (now() - began > sentMs) began = now() - sentMs
+      if (now() - began > sentMs) began = now() - sentMs + (sentMs === 0 ? behindMs : 0)
       sentMs += ms
     },
     spoke: (text, ms) => heard.speak(text, ms),

@@ -267,6 +267,32 @@ describe('a session', () => {
       expect((await until('response.done')).response.status).toBe('completed')
     })
 
+  it('hears a long turn from its first word on', async () => {
+    const { talk, socket, send, until } = await open()
+    for (let second = 0; second < 20; second += 1)
+      socket.send(encodeFrame({ stream: 0, offset: second * 16_000, samples: speech(1_000) }))
+    send(commit)
+    await until('conversation.item.input_audio_transcription.completed')
+    expect(talk.recordings.map((samples) => samples.length)).toEqual([320_000])
+  })
+
+  it('greets who has said nothing yet, where it was told how to', async () => {
+    const { send, until } = await open()
+    send({ type: 'session.update', session: { instructions: 'Greet them.' } })
+    send(respond)
+    expect((await until('response.done')).response.status).toBe('completed')
+  })
+
+  it('does not write down as a failure what nobody wanted any more', async () => {
+    const rows: object[] = []
+    const { send, until } = await open({ chat: endless, record: (row) => rows.push(row) })
+    send(say('hi'))
+    send(respond)
+    await until('response.output_text.delta')
+    send({ type: 'response.cancel' })
+    await expect.poll(() => rows).toMatchObject([{ status: 499, ended: 'left', refusal: null }])
+  })
+
   it('takes two minutes of speech and no more, and the next turn from its beginning', async () => {
     const { socket, send, until, all } = await open()
     const speak = (second: number) =>

@@ -20,14 +20,14 @@ import { decodeFrame, type AudioFrame, type OpusFrame } from '#protocol/frame.ts
 import { asFailure, Failure } from '../failure.ts'
 import { createAccount } from './account.ts'
 import { createAnswers } from './answers.ts'
-import { createDecoder, createEncoder, type Decoder, type Encoder } from './codec.ts'
+import { createDecoder, createEncoder, type Decoder } from './codec.ts'
 import { createConversation, itemBefore, withoutPictures, type Conversation } from './conversation.ts'
 import { newId } from './id.ts'
 import { createInput, type Fault } from './input.ts'
 import { createLink, type Dialect } from './link.ts'
 import { initial, step, type Effect, type Event } from './machine.ts'
 import { newItem } from './new-item.ts'
-import { createPacker, createUnpacker, type Packer, type Unpacker } from './opus.ts'
+import { createPacker, createUnpacker, type Unpacker } from './opus.ts'
 import { changed, firstSettings, type Settings } from './settings.ts'
 import { createTimings } from './timings.ts'
 import type { VoiceActivity } from './voice-activity.ts'
@@ -90,9 +90,7 @@ export function openSession(deps: SessionDeps): Session {
   const timings = createTimings()
   let settings: Settings = firstSettings(id, deps.type, speech !== undefined)
   let asked = deps.model ?? thread?.model ?? undefined
-  let encoder: Encoder | undefined
   let decoder: Decoder | undefined
-  let packer: Packer | undefined
   let unpacker: Unpacker | undefined
   let state = initial
   let away: NodeJS.Timeout | undefined
@@ -146,7 +144,11 @@ export function openSession(deps: SessionDeps): Session {
     log,
     settings: () => settings,
     model: () => model(),
-    codec: () => ({ ...(encoder && { encoder }), ...(packer && { packer }) }),
+    async codec() {
+      const { format } = settings.audio.output
+      if (link.dialect === 'openai') return { encoder: await createEncoder(format) }
+      return format.type === 'audio/opus' ? { packer: await createPacker() } : {}
+    },
     dispatch,
     send,
     heard: () => input.settled(),
@@ -196,6 +198,7 @@ export function openSession(deps: SessionDeps): Session {
     duck: () => send({ type: 'x.duck', on: true }),
     unduck: () => send({ type: 'x.duck', on: false }),
     hush: () => answers.hush(),
+    overtake: () => answers.overtake(),
     answer: () => answers.start(state.waits),
     cancel: () => answers.cancel(),
     breakOff: () => answers.breakOff(),
@@ -280,18 +283,11 @@ export function openSession(deps: SessionDeps): Session {
     input.configure()
     if (link.dialect === 'ours') {
       if (next.audio.input.format.type === 'audio/opus') unpacker ??= await createUnpacker()
-      const packs = next.audio.output.format.type === 'audio/opus'
-      if (!packs) packer?.close()
-      packer = packs ? (packer ?? (await createPacker())) : undefined
       return
     }
     if (!decoder || before.audio.input.format.type !== next.audio.input.format.type) {
       decoder?.close()
       decoder = await createDecoder(next.audio.input.format)
-    }
-    if (!encoder || before.audio.output.format.type !== next.audio.output.format.type) {
-      encoder?.close()
-      encoder = await createEncoder(next.audio.output.format)
     }
   }
   const update = async (event: Extract<ClientEvent, { type: 'session.update' }>): Promise<void> => {
@@ -358,11 +354,15 @@ export function openSession(deps: SessionDeps): Session {
       case 'session.update':
         return update(event)
       case 'input_audio_buffer.append':
-        return fault(decoder && input.hear(decoder.decode(Buffer.from(event.audio, 'base64'))), event)
+        return fault(
+          decoder
+            ? input.hear(decoder.decode(Buffer.from(event.audio, 'base64')))
+            : { code: 'invalid_audio', message: 'With this subprotocol sound is sent in binary frames.' },
+          event,
+        )
       case 'input_audio_buffer.commit': {
         const found = input.commit()
-        if (!found) return dispatch({ kind: 'commit' })
-        input.drop()
+        dispatch({ kind: found ? 'clear' : 'commit' })
         return fault(found, event)
       }
       case 'input_audio_buffer.clear':
@@ -500,7 +500,11 @@ export function openSession(deps: SessionDeps): Session {
       } else if (change.kind === 'remove') send({ type: 'conversation.item.deleted', item_id: change.id })
       else if (change.kind === 'renamed')
         send({ type: 'x.conversation', id: conversation.id, title: change.title })
-      else if (change.kind === 'deleted') send({ type: 'x.conversation', id: null, title: null })
+      else if (change.kind === 'deleted') {
+        send({ type: 'x.conversation', id: null, title: null })
+        // What is said from now on belongs to another one: the client comes back for it.
+        dispatch({ kind: 'left' })
+      }
     }),
   ]
   function close(): void {
@@ -512,7 +516,8 @@ export function openSession(deps: SessionDeps): Session {
     for (const end of unsubscribe) end?.()
     input.close()
     thread?.leave()
-    for (const one of [encoder, decoder, packer, unpacker]) one?.close()
+    decoder?.close()
+    unpacker?.close()
     link.close(1000, '')
     deps.closed()
   }

@@ -75,14 +75,15 @@ function remember(id: number): Memory {
 const answer = (heard: Heard): void => parentPort?.postMessage(heard)
 
 parentPort?.on('message', (asked: Asked) => {
-  if ('forget' in asked) return memories.delete(asked.forget)
-  if ('end' in asked) return void model.release().then(() => process.exit())
-  hear(asked).then(
-    (speech) => answer({ speech }),
-    (error: unknown) => answer({ error: error instanceof Error ? error.message : String(error) }),
-  )
+  if ('forget' in asked) memories.delete(asked.forget)
+  else if ('end' in asked) void model.release().then(() => process.exit())
+  else
+    hear(asked).then(
+      (speech) => answer({ speech }),
+      (error: unknown) => answer({ error: error instanceof Error ? error.message : String(error) }),
+    )
 })
 // The first run makes room for what all others need.
 await hear({ listeners: [0], samples: new Float32Array(frameSamples) })
 memories.clear()
-answer({ speech: new Float32Array(0) })
+answer('ready')

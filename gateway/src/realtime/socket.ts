@@ -6,6 +6,7 @@ import { WebSocketServer } from 'ws'
 import type { Admission } from '#admission/admission.ts'
 import { openAiDialect, statusOf } from '#api/envelope.ts'
 import type { Conversations } from '#conversations/conversations.ts'
+import type { Thread } from '#conversations/live.ts'
 import type { Engines } from '#engines/engine.ts'
 import type { Speech } from '#engines/speech.ts'
 import { ownerOf, type Member } from '#identity/caller.ts'
@@ -82,12 +83,15 @@ export function createRealtime(deps: RealtimeDeps): Realtime {
     // Whether it may talk at all; each answer is admitted by itself.
     const permit = await deps.admission.admit(caller, { service: 'realtime' })
     const closed = (): void => permit.settle({ input: 0, output: 0 })
+    let opened = false
+    let thread: Thread | undefined
     try {
-      const thread = ours ? await threadOf(caller, query.get('conversation') ?? undefined) : undefined
-      sockets.handleUpgrade(request, socket, head, (opened) => {
+      thread = ours ? await threadOf(caller, query.get('conversation') ?? undefined) : undefined
+      sockets.handleUpgrade(request, socket, head, (accepted) => {
+        opened = true
         const session = openSession({
           ...deps,
-          socket: opened,
+          socket: accepted,
           dialect: ours ? 'ours' : 'openai',
           type: query.get('intent') === 'transcription' ? 'transcription' : 'realtime',
           model: query.get('model') ?? undefined,
@@ -103,9 +107,12 @@ export function createRealtime(deps: RealtimeDeps): Realtime {
         const forget = deps.recorder.opened({ caller, end: () => session.end() })
         sessions.add(session, caller)
       })
-    } catch (error) {
-      closed()
-      throw error
+    } finally {
+      // A handshake that `ws` refuses by itself, or whose client has gone, is not called back.
+      if (!opened) {
+        thread?.leave()
+        closed()
+      }
     }
   }
   const threadOf = (caller: Member, id: string | undefined) =>

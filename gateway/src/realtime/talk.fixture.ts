@@ -29,6 +29,8 @@ export interface Script {
   chat?(wish: ChatWish, signal: AbortSignal): AsyncIterable<ChatPiece>
   /** What is heard in a recording. */
   hear?(samples: Int16Array, hearing: Hearing, signal: AbortSignal): Promise<string> | string
+  /** A row of the audit. */
+  record?(row: object): void
   /** Engines of the test's own, in place of these. */
   engines?: Engines
   /** The sound of a text; null: nothing speaks. */
@@ -115,6 +117,10 @@ export async function serveTalk(script: Script = {}): Promise<Talk> {
   let port = 0
   const realtime = createRealtime({
     ...nobodySpecial,
+    recorder: {
+      ...nobodySpecial.recorder,
+      ledger: { record: (row) => script.record?.(row), keepPrompt() {} },
+    },
     identity: { directory: createDirectory(network), keyring: createKeyring() },
     engines,
     speech,

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import type { ChatWish } from '#engines/engine.ts'
 import { encodeFrame } from '#protocol/frame.ts'
 import { Failure } from '../failure.ts'
-import { connectTalk, letters, serveTalk, silence, speech, type Script } from './talk.fixture.ts'
+import { connectTalk, letters, serveTalk, silence, speech, type Script, type Talk } from './talk.fixture.ts'
 
 const closers: (() => unknown)[] = []
 afterEach(async () => {
@@ -148,6 +148,23 @@ describe('a turn by voice activity', () => {
     expect(all('response.created')).toHaveLength(1)
     expect(talk.chats.at(-1)?.messages).toEqual([{ role: 'user', content: 'turn on the light please' }])
     expect(aborted[0]).toBe(true)
+  })
+
+  it('is answered anew where the answer that was begun too early failed', async () => {
+    let asked = 0
+    const { speak, until, talk } = await open({
+      hear: () => 'is that all',
+      async *chat() {
+        asked += 1
+        if (asked === 1) throw new Failure('rate_limited', 'Too much at once.')
+        yield 'It is.'
+      },
+    })
+    speak(speech(600), silence(300))
+    await expect.poll(() => talk.chats.length).toBe(1)
+    speak(silence(400))
+    expect((await until('response.done')).response.status).toBe('completed')
+    expect(talk.chats).toHaveLength(2)
   })
 
   it('is not answered where nothing was said, and the next one is (livekit 1229)', async () => {
@@ -307,8 +324,9 @@ describe('on mobile data', () => {
 
 describe('over an answer', () => {
   /** An answer that is being heard, past the time in which the echo canceller learns where `wary` is false. */
-  async function answering(script: Script = {}, wary = false) {
+  async function answering(script: Script = {}, wary = false, begun: (talk: Talk) => void = () => {}) {
     const client = await open({ chat: endless, ...script })
+    begun(client.talk)
     client.speak(speech(500), silence(700))
     const part = await client.until('response.content_part.added')
     await expect.poll(() => client.frames.length).toBeGreaterThan(3)
@@ -393,6 +411,32 @@ describe('over an answer', () => {
     speak(speech(1_500), silence(700))
     await until('x.duck', 2)
     expect([all('x.duck').at(-1)?.on, all('x.hush')]).toEqual([false, []])
+  })
+
+  it('what could not be judged is forgotten, and the next turn begins anew', async () => {
+    let fails = true
+    let talk0: Pick<Talk, 'chats'> = { chats: [] }
+    const { talk, speak, until, all, send } = await answering(
+      {
+        hear(_samples, { urgency }) {
+          if (urgency === 'partial') return ''
+          if (talk0.chats.length > 0 && fails) throw new Failure('unavailable', 'Whisper is busy.')
+          return 'tell me'
+        },
+      },
+      true,
+      (opened) => (talk0 = opened),
+    )
+    speak(speech(1_500), silence(700))
+    await until('x.duck', 2)
+    fails = false
+    send({ type: 'response.cancel' })
+    await until('response.done')
+    speak(silence(8_000), speech(1_000), silence(700))
+    await until('input_audio_buffer.committed', 2)
+    await until('conversation.item.input_audio_transcription.completed', 2)
+    expect(all('input_audio_buffer.speech_started')).toHaveLength(2)
+    expect(talk.recordings.at(-1)?.length).toBeLessThan(1.8 * 16_000)
   })
 
   it('words stop it even then', async () => {

@@ -16,6 +16,8 @@ export interface VoiceDeps {
   sound(samples: Int16Array): Promise<void> | undefined
   /** All of its sound was given. */
   end(samples: number): void
+  /** It can't go on: called once, at once. */
+  failed(error: unknown): void
   readonly signal: AbortSignal
 }
 
@@ -59,6 +61,7 @@ export function createVoice(deps: VoiceDeps): Voice {
       saying ??= run()
         .catch((error: unknown) => {
           failed ??= error
+          deps.failed(error)
         })
         .finally(() => {
           saying = undefined

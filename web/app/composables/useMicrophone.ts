@@ -20,6 +20,8 @@ export function useMicrophone({ unlock }: Sound, heard: (samples: Int16Array) =>
   /** False where the browser does not take the loudspeaker's sound out of the microphone's. */
   const cancelsEcho = ref(true)
   let opening: Promise<void> | undefined
+  /** Counts up when the microphone is given back: whoever still waits for it then has no right to it any more. */
+  let released = 0
   let stream: MediaStream | undefined
   let node: AudioWorkletNode | undefined
   let source: MediaStreamAudioSourceNode | undefined
@@ -32,7 +34,9 @@ export function useMicrophone({ unlock }: Sound, heard: (samples: Int16Array) =>
     }
     try {
       const context = unlock()
+      const before = released
       if (!stream) await (opening ??= connect(context).finally(() => (opening = undefined)))
+      if (before !== released) return false
       listening.value = true
       return true
     } catch (error) {
@@ -44,9 +48,13 @@ export function useMicrophone({ unlock }: Sound, heard: (samples: Int16Array) =>
   }
 
   async function connect(into: AudioContext): Promise<void> {
-    stream = await navigator.mediaDevices.getUserMedia({
+    const before = released
+    const given = await navigator.mediaDevices.getUserMedia({
       audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 },
     })
+    // Allowed when it was not wanted any more.
+    if (before !== released) return given.getTracks().forEach((track) => track.stop())
+    stream = given
     const [track] = stream.getAudioTracks()
     cancelsEcho.value = track?.getSettings().echoCancellation !== false
     track?.addEventListener('ended', () => {
@@ -54,6 +62,7 @@ export function useMicrophone({ unlock }: Sound, heard: (samples: Int16Array) =>
       release()
     })
     node ??= await load(into)
+    if (before !== released) return
     source = into.createMediaStreamSource(stream)
     source.connect(node)
   }
@@ -91,6 +100,7 @@ export function useMicrophone({ unlock }: Sound, heard: (samples: Int16Array) =>
 
   /** Gives the microphone back: the browser's sign that it is in use goes out. */
   function release(): void {
+    released += 1
     source?.disconnect()
     for (const track of stream?.getTracks() ?? []) track.stop()
     stream = source = undefined
