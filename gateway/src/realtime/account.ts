@@ -22,7 +22,8 @@ export interface Account {
 }
 
 export interface AccountDeps {
-  readonly caller: Member
+  /** The caller as the admin has it now: a session may be days old. Throws a `Failure` where there is none any more. */
+  current(): Member | Promise<Member>
   readonly address: string
   readonly admission: Admission
   readonly recorder: Recorder
@@ -33,11 +34,11 @@ const templateBytes = 32
 /** Above what models that see make of a picture, as if it were text. */
 const imageBytes = 8_192
 
-export function createAccount({ caller, address, admission, recorder }: AccountDeps): Account {
+export function createAccount({ current, address, admission, recorder }: AccountDeps): Account {
   return {
     async *charge(wish, signal, answer) {
       const at = Date.now()
-      const record: OpenRecord = { id: nextRequestId(), caller, service: 'realtime' }
+      const record: OpenRecord = { id: nextRequestId(), caller: undefined, service: 'realtime' }
       if (wish.model !== null) record.model = wish.model
       let usage: Usage | undefined
       let pieces = 0
@@ -48,6 +49,8 @@ export function createAccount({ caller, address, admission, recorder }: AccountD
             sum + Buffer.byteLength(content) + images.length * imageBytes + templateBytes,
           templateBytes + Buffer.byteLength(JSON.stringify(wish.tools ?? '')),
         )
+        const caller = await current()
+        record.caller = caller
         const permit = await admission.admit(caller, {
           service: 'realtime',
           connected: true,

@@ -39,6 +39,8 @@ export interface SessionDeps {
   /** The model that the address named. */
   readonly model: string | undefined
   readonly caller: Member
+  /** The same as the admin has it now. Throws a `Failure` where there is none any more. */
+  current(): Member | Promise<Member>
   /** Where it comes from. */
   readonly address: string
   readonly engines: Engines

@@ -56,13 +56,15 @@ export function createRealtime(deps: RealtimeDeps): Realtime {
     const verdict = checkOrigin(deps.names(), request.headers.host, request.headers.origin)
     if (!verdict.allow) throw new Failure(verdict.code, verdict.message)
     const protocols = offers(request)
-    const caller = await identify(
-      deps.identity,
-      request.socket.remoteAddress,
-      withKey(request.headers, protocols),
-    )
-    if (caller.kind === 'guest')
-      throw new Failure('forbidden', 'A one-time link lets a device enrol, and nothing else.')
+    const headers = withKey(request.headers, protocols)
+    const { remoteAddress } = request.socket
+    const current = async (): Promise<Member> => {
+      const found = await identify(deps.identity, remoteAddress, headers)
+      if (found.kind === 'guest')
+        throw new Failure('forbidden', 'A one-time link lets a device enrol, and nothing else.')
+      return found
+    }
+    const caller = await current()
     const { pathname, searchParams: query } = new URL(request.url ?? '', 'wss://gateway')
     if (pathname !== '/v1/realtime') throw new Failure('not_found', 'The WebSocket is at /v1/realtime.')
     if (query.has('call_id'))
@@ -96,7 +98,8 @@ export function createRealtime(deps: RealtimeDeps): Realtime {
           type: query.get('intent') === 'transcription' ? 'transcription' : 'realtime',
           model: query.get('model') ?? undefined,
           caller,
-          address: request.socket.remoteAddress ?? '',
+          current,
+          address: remoteAddress ?? '',
           thread,
           closed() {
             forget()
