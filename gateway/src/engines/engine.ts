@@ -87,6 +87,8 @@ export interface Hearing {
 
 export interface Transcriber {
   readonly kind: 'whisper.cpp' | 'openai' | 'asr-webservice' | 'wyoming' | 'sherpa' | 'demo'
+  /** False where a partial would be refused now. */
+  readonly idle?: boolean
   /**
    * Words heard in PCM16 mono 16 kHz, trimmed; empty where nothing was said. Throws `Failure`. MUST end the
    * upstream's work at once when `signal` is aborted, where the upstream can be told.

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Hearing } from './engine.ts'
 import { inTurn } from './turns.ts'
@@ -79,6 +80,25 @@ describe('the turn of a recording', () => {
     await expect.poll(() => heard.length).toBe(2)
     heard[1]?.answer()
     expect(await partial).toBe('3')
+  })
+
+  it('is left free for a while after each partial', async () => {
+    const { heard, hear } = await listening()
+    const first = hear(1, { urgency: 'partial' })
+    await expect.poll(() => heard.length).toBe(1)
+    heard[0]?.answer()
+    await first
+    await expect(hear(2, { urgency: 'partial' })).rejects.toMatchObject({ code: 'busy' })
+    // A final need not wait for that.
+    const final = hear(3)
+    await expect.poll(() => heard.length).toBe(2)
+    heard[1]?.answer()
+    await final
+    await pause(100)
+    const next = hear(4, { urgency: 'partial' })
+    await expect.poll(() => heard.length).toBe(3)
+    heard[2]?.answer()
+    expect(await next).toBe('4')
   })
 
   it('is taken from a running partial by a final: its connection is closed, and it says that it is busy', async () => {

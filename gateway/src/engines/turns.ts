@@ -11,11 +11,17 @@ interface Who {
   readonly caller?: string
 }
 
+/** Between two partials, ms: finals shall find an engine free, and connections open, however many talk. */
+const restMs = 100
+
 /** @param parallel how many the engine hears at once; most have one lock around all they do */
 export function inTurn<T extends Transcriber>(engine: T, parallel = 1): T {
   const queue = createFairQueue(parallel)
   /** Those that run: whoever has one here makes way. */
   const partials = new Set<AbortController>()
+  /** Ten a second are all that anybody needs of them. */
+  let restsUntil = 0
+  const isIdle = (): boolean => queue.running + queue.waiting === 0 && performance.now() >= restsUntil
   const hear = async <R>(who: Who, signal: AbortSignal, work: () => Promise<R>): Promise<R> => {
     signal.throwIfAborted()
     const { tenant = '', caller = '' } = who
@@ -31,7 +37,7 @@ export function inTurn<T extends Transcriber>(engine: T, parallel = 1): T {
     return hear(who, signal, work)
   }
   const partial = async (who: Who, signal: AbortSignal, work: (signal: AbortSignal) => Promise<string>) => {
-    if (queue.running + queue.waiting > 0) throw busy()
+    if (!isIdle()) throw busy()
     const way = new AbortController()
     partials.add(way)
     try {
@@ -40,10 +46,14 @@ export function inTurn<T extends Transcriber>(engine: T, parallel = 1): T {
       throw way.signal.aborted && !signal.aborted ? busy() : error
     } finally {
       partials.delete(way)
+      restsUntil = performance.now() + restMs
     }
   }
   return {
     ...engine,
+    get idle() {
+      return isIdle()
+    },
     transcribe: (samples, signal, hearing = {}) =>
       hearing.urgency === 'partial'
         ? partial(hearing, signal, (either) => engine.transcribe(samples, either, hearing))

@@ -254,7 +254,7 @@ export function createInput(deps: InputDeps): Input {
     if (turn && input !== 'idle') {
       if (input === 'speech' && audio.position - lookedAt >= partialEverySamples) {
         lookedAt = audio.position
-        turn.partial(audio.position)
+        if (engines.transcriber.idle !== false) turn.partial(audio.position)
       }
       if (audio.position - turn.from > longestSamples) end()
     } else {
