@@ -277,7 +277,7 @@ describe('what is wrong is said, with what helps', () => {
     const socket = open({})
     const code = await new Promise((settle) => {
       socket.on('error', () => {})
-      socket.on('open', () => socket.send(Buffer.alloc(4 * 1024 * 1024)))
+      socket.on('open', () => socket.send(Buffer.alloc(17 * 1024 * 1024)))
       socket.on('close', settle)
     })
     expect(code).toBe(1009)
