@@ -56,6 +56,9 @@ export async function createHome<Ollama extends Engine>(
   const gateway = await startGateway(lab.hub, join(folder.path, 'state'), ...options)
   closers.push(gateway.stop)
   await joinOverlay(lab.device, folder.path, gateway.firstDevice?.config ?? '')
+  // An address that becomes sure of itself is a change of network to Chromium, which gives its requests up for it.
+  const unsure = async () => (await lab.device.run('ip', '-6', 'address', 'show', 'tentative')).stdout
+  await expect.poll(unsure, { timeout: 10_000 }).toBe('')
   return {
     hub: lab.hub,
     device: lab.device,
