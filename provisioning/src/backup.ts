@@ -7,7 +7,6 @@ import { mkdir, mkdtemp, open, readFile, readdir, rename, rm, writeFile } from '
 import { basename, dirname, join, resolve } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { Readable } from 'node:stream'
-import { DatabaseSync } from 'node:sqlite'
 import { seal, unseal } from '@sotto/certs/passphrase.ts'
 import { extract, pack } from 'tar-stream'
 import { openDatabase } from './database.ts'
@@ -15,13 +14,14 @@ import { openNetworkKey } from './network.ts'
 import { Problem } from './problem.ts'
 import { requireNetwork } from './registry/network.ts'
 import { openState, statePaths, type State } from './state.ts'
+import { copyDatabase } from './upgrade.ts'
 
 /** Members of a backup, of which certs may hold more; the rest of a state directory is of one run alone. */
 const ownFiles = ['sotto.json', 'hub.key']
-const databases = ['sotto.db', 'ledger.db', 'conversations.db']
+const databases = ['sotto.db', 'ledger.db', 'conversations.db', 'rooms.db', 'federation.db']
 const configFile = 'config.yaml'
 const member =
-  /^(?:sotto\.json|hub\.key|(?:sotto|ledger|conversations)\.db|config\.yaml|certs\/(?:[\w.-]+\/)?[\w.-]+)$/
+  /^(?:sotto\.json|hub\.key|(?:sotto|ledger|conversations|rooms|federation)\.db|config\.yaml|certs\/(?:[\w.-]+\/)?[\w.-]+)$/
 /** No state of ours is near it; what is larger is no backup. */
 const largestBytes = 1_000_000_000
 
@@ -41,9 +41,11 @@ export async function backUp(state: State, file: string, passphrase: string): Pr
     if (existsSync(join(state.directory, configFile)))
       members.set(configFile, await readFile(join(state.directory, configFile)))
     for (const name of databases)
-      // One that never served has no ledger and no conversations.
-      if (existsSync(join(state.directory, name)))
-        members.set(name, await copyDatabase(join(state.directory, name), join(folder, name)))
+      // One that never served has but the first.
+      if (existsSync(join(state.directory, name))) {
+        copyDatabase(join(state.directory, name), join(folder, name))
+        members.set(name, await readFile(join(folder, name)))
+      }
     for (const name of await filesIn(state.certs))
       members.set(`certs/${name}`, await readFile(join(state.certs, name)))
     const tar = pack()
@@ -93,17 +95,6 @@ export async function restore(directory: string, file: string, passphrase: strin
     await rm(staging, { recursive: true, force: true })
   }
   return statePaths(target)
-}
-
-/** One consistent copy, whatever a gateway writes meanwhile (SQLite, `VACUUM INTO`). */
-async function copyDatabase(file: string, to: string): Promise<Buffer> {
-  const database = new DatabaseSync(file, { readOnly: true, timeout: 5_000 })
-  try {
-    database.prepare('VACUUM INTO ?').run(to)
-  } finally {
-    database.close()
-  }
-  return readFile(to)
 }
 
 async function filesIn(directory: string): Promise<string[]> {

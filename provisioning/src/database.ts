@@ -4,14 +4,29 @@ import { DatabaseSync } from 'node:sqlite'
 import { Kysely, sql, SqliteDialect } from 'kysely'
 import type { Migration } from 'kysely/migration'
 import { Problem } from './problem.ts'
+import { type AccountTable, createAccounts } from './registry/account.ts'
+import { type AccountLinkTable, createAccountLinks } from './registry/account-link.ts'
 import { type AllowanceTable, createAllowances } from './registry/allowance.ts'
+import {
+  type AdminCodeTable,
+  type AdminPasswordTable,
+  type ConfirmationTable,
+  createConfirmations,
+} from './registry/confirmation.ts'
 import { type DeviceTable, createDevices } from './registry/device.ts'
+import { createFriends, type FriendTable, type OwnMeshTable } from './registry/friend.ts'
+import { createGrants, type GrantTable } from './registry/grant.ts'
 import { type KeySecretTable, type KeyTable, createKeys } from './registry/key.ts'
-import { type LinkTable, createLinks } from './registry/link.ts'
+import { createLenders, type LenderTable } from './registry/lender.ts'
+import { type LinkTable, createLinks, letLinksEndDevices } from './registry/link.ts'
+import { createMails, type MailTable } from './registry/mail.ts'
+import { createMeshes, type MeshInvitationTable, type MeshTable } from './registry/mesh.ts'
 import { type NetworkTable, createNetwork } from './registry/network.ts'
+import { createPasskeys, type PasskeyTable } from './registry/passkey.ts'
 import { type PathTable, createPaths } from './registry/path.ts'
-import { type PersonTable, createPeople } from './registry/person.ts'
+import { type PersonTable, createPeople, letPeopleGo } from './registry/person.ts'
 import { type RuleTable, createRules } from './registry/rule.ts'
+import { createSessions, type KnownBrowserTable, type SessionTable } from './registry/session.ts'
 import { type TenantTable, createTenants } from './registry/tenant.ts'
 import { type TrafficTable, createTraffic } from './registry/traffic.ts'
 
@@ -27,12 +42,30 @@ export interface Tables {
   keys: KeyTable
   key_secrets: KeySecretTable
   allowances: AllowanceTable
+  lenders: LenderTable
+  admin_codes: AdminCodeTable
+  admin_password: AdminPasswordTable
+  confirmations: ConfirmationTable
+  accounts: AccountTable
+  account_links: AccountLinkTable
+  passkeys: PasskeyTable
+  sessions: SessionTable
+  known_browsers: KnownBrowserTable
+  mails: MailTable
+  meshes: MeshTable
+  mesh_invitations: MeshInvitationTable
+  friends: FriendTable
+  own_mesh: OwnMeshTable
+  grants: GrantTable
 }
 
 export type Database = Kysely<Tables>
 
-/** Each runs once, in the order of its name. One that has been released is never changed again. */
-const migrations: Record<string, Migration> = {
+/**
+ * Each runs once, in the order of its name. One that has been released is never changed again.
+ * @internal
+ */
+export const migrations: Record<string, Migration> = {
   '0001-network': { up: createNetwork },
   '0002-people': { up: createPeople },
   '0003-devices': { up: createDevices },
@@ -43,6 +76,18 @@ const migrations: Record<string, Migration> = {
   '0008-tenants': { up: createTenants },
   '0009-keys': { up: createKeys },
   '0010-allowances': { up: createAllowances },
+  '0011-confirmations': { up: createConfirmations },
+  '0012-people-go': { up: letPeopleGo },
+  '0013-links-end-devices': { up: letLinksEndDevices },
+  '0014-lenders': { up: createLenders },
+  '0015-meshes': { up: createMeshes },
+  '0016-friends': { up: createFriends },
+  '0017-accounts': { up: createAccounts },
+  '0018-account-links': { up: createAccountLinks },
+  '0019-account-passkeys': { up: createPasskeys },
+  '0020-account-sessions': { up: createSessions },
+  '0021-account-mails': { up: createMails },
+  '0022-grants': { up: createGrants },
 }
 
 /** Opens the file, making it and bringing its tables up to date where needed. */
@@ -53,34 +98,62 @@ export async function openDatabase(file: string): Promise<Database> {
   return database
 }
 
-/** Brings the tables up to date, or closes the database and throws a `Problem`. */
+/**
+ * Brings the tables up to date, all or none, and keeps a copy of what was there before. Else closes the database
+ * and throws a `Problem`.
+ */
 export async function migrate<Any>(
   database: Kysely<Any>,
   file: string,
   wanted: Record<string, Migration>,
 ): Promise<void> {
-  if (await isUpToDate(database, Object.keys(wanted))) return
-  // Only now: each command opens the database, and hardly any finds it old.
-  const { Migrator } = await import('kysely/migration')
-  const migrator = new Migrator({ db: database, provider: { getMigrations: async () => wanted } })
-  const { error } = await migrator.migrateToLatest()
-  if (!error) return
-  await database.destroy()
-  throw new Problem(
-    'database_unusable',
-    `The database ${file} can't be opened or brought up to date.`,
-    'Restore it from a backup, or start anew with --state DIR.',
-    error,
-  )
+  const ran = await readMigrations(database)
+  const unknown = ran.find((name) => !Object.hasOwn(wanted, name))
+  if (unknown === undefined && ran.length === Object.keys(wanted).length) return
+  try {
+    // Only now: each command opens the database, and hardly any finds it old.
+    await upgrade(database, file, wanted, { ran: ran.length, unknown })
+  } catch (error) {
+    await database.destroy()
+    if (error instanceof Problem) throw error
+    throw new Problem(
+      'database_unusable',
+      `The database ${file} can't be opened or brought up to date.`,
+      'Restore it from a backup, or start anew with --state DIR.',
+      error,
+    )
+  }
 }
 
-/** Whether exactly these have run; a database that can’t be asked is left to the migrator, which says what is wrong. */
-async function isUpToDate<Any>(database: Kysely<Any>, names: readonly string[]): Promise<boolean> {
-  const ran = await sql<{ name: string }>`SELECT name FROM kysely_migration`.execute(database).then(
-    ({ rows }) => new Set(rows.map(({ name }) => name)),
-    () => new Set(),
+async function upgrade<Any>(
+  database: Kysely<Any>,
+  file: string,
+  wanted: Record<string, Migration>,
+  { ran, unknown }: { readonly ran: number; readonly unknown: string | undefined },
+): Promise<void> {
+  const { keepCopy, newerDatabase, ownUserVersion } = await import('./upgrade.ts')
+  if (unknown !== undefined) {
+    const { rows } = await sql<{ user_version: number }>`PRAGMA user_version`.execute(database)
+    throw newerDatabase(file, unknown, rows[0]?.user_version ?? 0)
+  }
+  if (ran > 0) keepCopy(file, ran)
+  const { Migrator } = await import('kysely/migration')
+  // SQLite's tables change within transactions (sqlite.org/lang_transaction.html); Kysely is made not to rely on it.
+  Object.defineProperty(database.getExecutor().adapter, 'supportsTransactionalDdl', { value: true })
+  await database.transaction().execute(async (transaction) => {
+    const migrator = new Migrator({ db: transaction, provider: { getMigrations: async () => wanted } })
+    const { error } = await migrator.migrateToLatest()
+    if (error) throw error
+    await sql.raw(`PRAGMA user_version = ${ownUserVersion()}`).execute(transaction)
+  })
+}
+
+/** Names of those that have run; none where the database can’t be asked: the migrator says what is wrong. */
+async function readMigrations<Any>(database: Kysely<Any>): Promise<readonly string[]> {
+  return sql<{ name: string }>`SELECT name FROM kysely_migration`.execute(database).then(
+    ({ rows }) => rows.map(({ name }) => name),
+    () => [],
   )
-  return ran.size === names.length && names.every((name) => ran.has(name))
 }
 
 /** A connection as Kysely's SQLite dialect takes it. */

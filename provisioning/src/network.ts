@@ -21,8 +21,11 @@ export interface OpenNetwork {
   readonly made: boolean
 }
 
-/** WireGuard's usual port; the next free one where another network has it. */
-const firstPort = 51_820
+/**
+ * WireGuard's usual port; the next free one where another network has it.
+ * @internal
+ */
+export const firstPort = 51_820
 
 export interface NetworkWishes {
   /** `host` or `host:port` that devices dial; without it the address of the default route. */

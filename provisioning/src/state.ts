@@ -7,6 +7,7 @@ import { chmod, mkdir, readdir } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { leaveToOwner, ownerOf } from './owner.ts'
 import { Problem } from './problem.ts'
 
 /** Tells our directory from any other, and an old layout from a new one. */
@@ -19,6 +20,10 @@ export interface State {
   readonly ledger: string
   /** What people and the models said to each other. */
   readonly conversations: string
+  /** What people wrote to each other. */
+  readonly rooms: string
+  /** What is on its way to friends' gateways. */
+  readonly federation: string
   /** Certificates and their keys. */
   readonly certs: string
   /** The hub's private key, base64 as `wg` writes it. */
@@ -40,6 +45,8 @@ export function statePaths(directory: string = defaultStateDirectory()): State {
     database: join(at, 'sotto.db'),
     ledger: join(at, 'ledger.db'),
     conversations: join(at, 'conversations.db'),
+    rooms: join(at, 'rooms.db'),
+    federation: join(at, 'federation.db'),
     certs: join(at, 'certs'),
     hubKey: join(at, 'hub.key'),
     log: join(at, 'gateway.log'),
@@ -61,6 +68,7 @@ export async function makeState(directory?: string): Promise<State> {
   })
   if (existsSync(join(state.directory, markerFile))) {
     checkMarker(state)
+    checkOwner(state)
     await chmod(state.directory, 0o700)
     return state
   }
@@ -88,6 +96,7 @@ export function openState(directory?: string): State {
     )
   process.umask(0o077)
   checkMarker(state)
+  leaveToOwner(state.directory)
   return state
 }
 
@@ -124,6 +133,16 @@ export function isServed(state: State): boolean {
   } catch {
     return true
   }
+}
+
+/** What root's gateway would leave after a crash, the one that runs as the directory's user could not read. */
+function checkOwner({ directory }: State): void {
+  if (process.getuid?.() !== 0 || ownerOf(directory).uid === 0) return
+  throw new Problem(
+    'state_of_another',
+    `${directory} belongs to another user, as whom its gateway runs.`,
+    `Start that one (sudo systemctl start sotto), or take the directory back: sudo chown -R root: ${directory}`,
+  )
 }
 
 function checkMarker(state: State): void {

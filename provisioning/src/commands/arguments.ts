@@ -1,13 +1,6 @@
-/** What people write for a person, a time or a list, read. */
+/** What people write for a time or a list, read. */
 import ms, { type StringValue } from 'ms'
-import type { Database } from '../database.ts'
 import { Problem } from '../problem.ts'
-import { ensurePerson, firstPerson, type Person } from '#registry/person.ts'
-
-/** The person of that name, made where there is none; the admin where none is named. */
-export async function personOf(database: Database, name: string | undefined): Promise<Person> {
-  return name === undefined ? firstPerson(database) : ensurePerson(database, name)
-}
 
 /** `now`, a date, or a time from now. */
 export function readTime(text: string): Date {
@@ -48,5 +41,6 @@ export function readList(text: string): string[] | null {
 }
 
 export function isDuration(text: string): text is StringValue {
-  return /^\d+(\.\d+)? ?(ms|s|m|h|d|w|y)$/.test(text)
+  // Longer texts `ms` refuses in words of its own.
+  return /^\d{1,15}(\.\d{1,15})? ?(ms|s|m|h|d|w|y)$/.test(text)
 }

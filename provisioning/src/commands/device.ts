@@ -47,7 +47,8 @@ function add(output: Output): Command {
     .action(async (name: string, options: AddOptions) => {
       if (options.link !== undefined) return addByLink(output, name, options)
       const { enrol } = await import('#enrolment/enrol.ts')
-      const { personOf, readTime } = await import('./arguments.ts')
+      const { personOf } = await import('#registry/person.ts')
+      const { readTime } = await import('./arguments.ts')
       const expiresAt = options.expires === undefined ? undefined : readTime(options.expires)
       return withNetwork(options, async (opened) => {
         const person = await personOf(opened.database, options.person)
@@ -69,34 +70,17 @@ function add(output: Output): Command {
 }
 
 async function addByLink(output: Output, name: string, options: AddOptions): Promise<void> {
-  const { requireEndpoint } = await import('#enrolment/enrol.ts')
-  const { linkText } = await import('#enrolment/link.ts')
+  const { offerLink } = await import('#enrolment/enrol.ts')
   const { pictureQr, terminalQr } = await import('#enrolment/qr.ts')
-  const { makeLink } = await import('#registry/link.ts')
-  const { Problem } = await import('#problem.ts')
-  const { readFile, writeFile } = await import('node:fs/promises')
-  const { join } = await import('node:path')
-  const { personOf, readTime } = await import('./arguments.ts')
+  const { personOf } = await import('#registry/person.ts')
+  const { writeFile } = await import('node:fs/promises')
+  const { readTime } = await import('./arguments.ts')
   const lifeMs = typeof options.link === 'string' ? readTime(options.link).getTime() - Date.now() : undefined
+  const expiresAt = options.expires === undefined ? undefined : readTime(options.expires)
   await withNetwork(options, async (opened) => {
-    const network = requireEndpoint(opened.network)
-    const port = network.gatewayPort
-    const rootCertificate = await readFile(join(opened.state.certs, 'root.crt'), 'utf8').catch(
-      () => undefined,
-    )
-    if (port === null || rootCertificate === undefined)
-      throw new Problem(
-        'never_served',
-        'The gateway has not served yet, so a link would lead nowhere.',
-        'Start it: `npm start`.',
-      )
-    const person = await personOf(opened.database, options.person)
-    const { link, secrets } = await makeLink(opened.database, network, {
-      name,
-      person,
-      ...(lifeMs !== undefined && { lifeMs }),
-    })
-    const text = linkText(link, secrets, { network, port, rootCertificate })
+    const { database, state } = opened
+    const person = await personOf(database, options.person)
+    const { link, text } = await offerLink(database, state.certs, { name, person, lifeMs, expiresAt })
     await acted(opened)
     if (options.qr !== undefined)
       await writeFile(options.qr, await pictureQr(text, options.qr), { mode: 0o600, flag: 'wx' })

@@ -1,12 +1,14 @@
 /** How a device gets its config: with a key made for it, shown once and forgotten, or with its own. */
-import { open, rm } from 'node:fs/promises'
+import { open, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { makeKeyPair } from '#overlay/keys.ts'
 import { addDevice, rotateDevice, type Device, type NewDevice } from '#registry/device.ts'
-import { redeemLink } from '#registry/link.ts'
-import type { Network } from '#registry/network.ts'
+import { makeLink, redeemLink, type Link, type NewLink } from '#registry/link.ts'
+import { requireNetwork, type Network } from '#registry/network.ts'
 import { deviceConfig } from '#wireguard/config.ts'
 import type { Database } from '../database.ts'
 import { Problem } from '../problem.ts'
+import { linkText } from './link.ts'
 
 export interface Enrolment {
   readonly device: Device
@@ -49,6 +51,37 @@ export async function redeem(
   return withKey(network, publicKey, (key) =>
     redeemLink(database, network, { token, publicKey: key, ...(directKey !== undefined && { directKey }) }),
   )
+}
+
+export interface OfferedLink {
+  readonly link: Link
+  /** What `sotto join` takes, and a browser on the overlay. */
+  readonly text: string
+  /** For WireGuard: the link's own place on the overlay, from which the gateway lets the device enrol. */
+  readonly config: string
+}
+
+/**
+ * Makes a one-time link. Throws a `Problem` where it would lead nowhere.
+ *
+ * @param certs directory of the CA, to which the link holds the gateway
+ */
+export async function offerLink(database: Database, certs: string, wanted: NewLink): Promise<OfferedLink> {
+  const network = requireEndpoint(await requireNetwork(database))
+  const { gatewayPort: port } = network
+  const rootCertificate = await readFile(join(certs, 'root.crt'), 'utf8').catch(() => undefined)
+  if (port === null || rootCertificate === undefined)
+    throw new Problem(
+      'never_served',
+      'The gateway has not served yet, so a link would lead nowhere.',
+      'Start it: `npm start`.',
+    )
+  const { link, secrets } = await makeLink(database, network, wanted)
+  return {
+    link,
+    text: linkText(link, secrets, { network, port, rootCertificate }),
+    config: deviceConfig(network, { ...link, keepalive: 0 }, secrets.privateKey),
+  }
 }
 
 async function withKey(

@@ -24,6 +24,7 @@ export async function readAccess(database: Database, now: number = Date.now()): 
     const people = await transaction
       .selectFrom('people')
       .select(['id', 'tenant_id'])
+      .where('left_at', 'is', null)
       .orderBy('created_at')
       .execute()
     const [first] = tenants

@@ -7,7 +7,15 @@ import type { Database } from '../database.ts'
 import { Problem } from '../problem.ts'
 
 /** What a request can be for. A service of the config counts by its own name. */
-export const services = ['chat', 'embeddings', 'transcription', 'speech', 'images', 'realtime'] as const
+export const services = [
+  'chat',
+  'embeddings',
+  'transcription',
+  'speech',
+  'images',
+  'realtime',
+  'rooms',
+] as const
 
 export interface AllowanceTable {
   /** `tenant:ID`, `key:ID` or `device:ID` */

@@ -247,7 +247,8 @@ async function change(
   })
 }
 
-async function checkFree(
+/** @internal the rule that links, too, hold names to */
+export async function checkFree(
   database: Database,
   { name, keys }: { readonly name?: string; readonly keys: readonly string[] },
 ): Promise<void> {
@@ -299,7 +300,8 @@ function checkKey(publicKey: string): void {
     )
 }
 
-function checkExpiry(at: Date | undefined, now: Date): void {
+/** @internal the rule that links, too, hold devices to */
+export function checkExpiry(at: Date | undefined, now: Date): void {
   if (at && at <= now)
     throw new Problem('device_expiry', 'A new device can’t expire in the past.', 'Give a time to come.')
 }

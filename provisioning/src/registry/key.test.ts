@@ -15,12 +15,12 @@ import {
   rotateKey,
   setKeyDisabled,
 } from './key.ts'
+import { someNetwork } from './network.fixture.ts'
 import { insertNetwork, readRevision } from './network.ts'
 import { setAllowance } from './party.ts'
-import { ensurePerson, type Person } from './person.ts'
+import { changePerson, ensurePerson, type Person } from './person.ts'
 import { isOurs, readPrefix, verifySecret } from './secret.ts'
-import { addTenant, listTenants, movePerson, removeTenant, setTenantDisabled } from './tenant.ts'
-import { makeKeyPair } from '#overlay/keys.ts'
+import { addTenant, listTenants, removeTenant, setTenantDisabled } from './tenant.ts'
 
 let directory: string
 let database: Database
@@ -29,15 +29,7 @@ let ada: Person
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'sotto-keys-'))
   database = await openDatabase(join(directory, 'sotto.db'))
-  await insertNetwork(database, {
-    interface: 'test0',
-    range4: '10.77.0.0/24',
-    range6: 'fd00::/64',
-    listenPort: 51820,
-    endpoint: null,
-    publicKey: makeKeyPair().publicKey,
-    gatewayPort: null,
-  })
+  await insertNetwork(database, someNetwork())
   ada = await ensurePerson(database, 'ada')
 })
 afterEach(async () => {
@@ -112,7 +104,7 @@ describe('a tenant', () => {
   it('has everybody from the start, and takes people with what they have', async () => {
     const { key } = await addKey(database, { name: 'script', person: ada })
     const guests = await addTenant(database, 'guests')
-    await movePerson(database, 'ada', 'guests')
+    await changePerson(database, 'ada', { tenant: 'guests' })
     expect(await listTenants(database)).toMatchObject([
       { name: 'home', people: [] },
       { name: 'guests', people: ['ada'] },
@@ -121,10 +113,10 @@ describe('a tenant', () => {
     expect(access.tenants.get(key.personId)).toMatchObject({ id: guests.id })
     await expect(removeTenant(database, 'guests')).rejects.toThrow('ada belong to “guests”')
     await expect(removeTenant(database, 'home')).rejects.toThrow('The first tenant stays')
-    await movePerson(database, 'ada', 'home')
+    await changePerson(database, 'ada', { tenant: 'home' })
     await removeTenant(database, 'guests')
-    await expect(movePerson(database, 'ada', 'guests')).rejects.toThrow('There is no tenant')
-    await expect(movePerson(database, 'nobody', 'home')).rejects.toThrow('There is no person')
+    await expect(changePerson(database, 'ada', { tenant: 'guests' })).rejects.toThrow('There is no tenant')
+    await expect(changePerson(database, 'nobody', { tenant: 'home' })).rejects.toThrow('There is no person')
   })
 
   it('that is disabled is so for the gateway, with each change told by the revision', async () => {

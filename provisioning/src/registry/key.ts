@@ -192,9 +192,39 @@ export async function removeKey(database: Database, name: string): Promise<Key> 
   return key
 }
 
+/** Ends all that a person has; gives their ids, of those that ended before, too. Part of a larger transaction. */
+export async function removeKeysOf(database: Database, personId: string): Promise<string[]> {
+  await database
+    .updateTable('keys')
+    .set({ removed_at: new Date().toISOString() })
+    .where('person_id', '=', personId)
+    .where('removed_at', 'is', null)
+    .execute()
+  const all = await database.selectFrom('keys').select('id').where('person_id', '=', personId).execute()
+  const ids = all.map(({ id }) => id)
+  for (const id of ids) {
+    await database.deleteFrom('key_secrets').where('key_id', '=', id).execute()
+    await database.deleteFrom('allowances').where('subject', '=', `key:${id}`).execute()
+  }
+  return ids
+}
+
 /** Whether a key is of use now: neither disabled nor past its time. */
 export function isUsable(key: Pick<Key, 'disabledAt' | 'expiresAt'>, now: number = Date.now()): boolean {
   return key.disabledAt === null && (key.expiresAt === null || Date.parse(key.expiresAt) > now)
+}
+
+export type KeyState = 'active' | 'disabled' | 'expired'
+
+/** A key without its hashes: how it is, and the first characters of each secret that is good now. */
+export function withoutHashes({ secrets, ...key }: Key, now: number = Date.now()) {
+  const good = secrets.filter(({ expiresAt }) => expiresAt === null || Date.parse(expiresAt) > now)
+  const usable: KeyState = isUsable(key, now) ? 'active' : 'expired'
+  return {
+    ...key,
+    state: key.disabledAt === null ? usable : ('disabled' as const),
+    prefixes: good.map(({ prefix }) => prefix),
+  }
 }
 
 async function change(database: Database, name: string, values: Partial<KeyTable>): Promise<Key> {

@@ -3,15 +3,24 @@
  * is used, a link has a place on the overlay of its own, where it reaches the gateway's enrolment and
  * nothing else; so a device can enrol over WireGuard, and nothing listens anywhere else.
  */
-import { createHash, randomBytes, randomUUID } from 'node:crypto'
-import type { Kysely } from 'kysely'
+import { randomUUID } from 'node:crypto'
+import type { Generated, Kysely, Selectable } from 'kysely'
 import { makeKeyPair, makePresharedKey } from '#overlay/keys.ts'
 import type { AddressPair } from '#overlay/addresses.ts'
 import type { Database } from '../database.ts'
 import { Problem } from '../problem.ts'
-import { checkName, freePlace, insertDevice, listDevices, type Device } from './device.ts'
+import {
+  checkExpiry,
+  checkFree,
+  checkName,
+  freePlace,
+  insertDevice,
+  listDevices,
+  type Device,
+} from './device.ts'
 import { bumpRevision, type Network } from './network.ts'
 import type { Person } from './person.ts'
+import { hashToken, makeToken } from './secret.ts'
 
 export interface LinkTable {
   id: string
@@ -27,6 +36,8 @@ export interface LinkTable {
   expires_at: string
   used_at: string | null
   device_id: string | null
+  /** From when on the device may speak no more. */
+  device_expires_at: Generated<string | null>
 }
 
 /** A link as the registry knows it: enough for its place on the overlay, not enough to use it. */
@@ -52,21 +63,34 @@ const defaultLinkLifeMs = 86_400_000
 /** After its use a link's place stays this long, so that the answer gets through and can be asked for again. */
 const graceMs = 15_000
 
+export interface NewLink {
+  /** What the device will be called. */
+  readonly name: string
+  readonly person: Person
+  /** How long it may wait to be used; a day. */
+  readonly lifeMs?: number | undefined
+  /** From when on the device may speak no more. */
+  readonly expiresAt?: Date | undefined
+}
+
 export async function makeLink(
   database: Database,
   network: Network,
-  wanted: { readonly name: string; readonly person: Person; readonly lifeMs?: number },
+  wanted: NewLink,
   now: Date = new Date(),
 ): Promise<{ readonly link: Link; readonly secrets: LinkSecrets }> {
   const name = checkName(wanted.name)
-  const token = randomBytes(32).toString('base64url')
+  checkExpiry(wanted.expiresAt, now)
+  const token = makeToken()
   const { privateKey, publicKey } = makeKeyPair()
   return database.transaction().execute(async (transaction) => {
-    const row: LinkTable = {
+    // Told now, to the one who can choose another name, and not to the device.
+    await checkFree(transaction, { name, keys: [] })
+    const row = {
       id: randomUUID(),
       name,
       person_id: wanted.person.id,
-      token_hash: hash(token),
+      token_hash: hashToken(token),
       public_key: publicKey,
       preshared_key: makePresharedKey(),
       ...(await freePlace(transaction, network, now)),
@@ -74,6 +98,7 @@ export async function makeLink(
       expires_at: new Date(now.getTime() + (wanted.lifeMs ?? defaultLinkLifeMs)).toISOString(),
       used_at: null,
       device_id: null,
+      device_expires_at: wanted.expiresAt?.toISOString() ?? null,
     }
     await transaction.insertInto('links').values(row).execute()
     await bumpRevision(transaction)
@@ -114,7 +139,7 @@ export async function redeemLink(
       .innerJoin('people', 'people.id', 'links.person_id')
       .selectAll('links')
       .select('people.name as person')
-      .where('token_hash', '=', hash(token))
+      .where('token_hash', '=', hashToken(token))
       .executeTakeFirst()
     if (!row) throw new Problem('link_unknown', 'This link is none of this network’s.', another)
     if (row.device_id !== null)
@@ -125,7 +150,13 @@ export async function redeemLink(
     const device = await insertDevice(
       transaction,
       network,
-      { name: row.name, person, publicKey, ...(directKey !== undefined && { directKey }) },
+      {
+        name: row.name,
+        person,
+        publicKey,
+        ...(directKey !== undefined && { directKey }),
+        ...(row.device_expires_at !== null && { expiresAt: new Date(row.device_expires_at) }),
+      },
       now,
     )
     await transaction
@@ -184,12 +215,7 @@ async function again(
   throw new Problem('link_used', 'This link has been used.', another)
 }
 
-/** Fast is right here: 256 random bits can't be guessed, however fast a guess is. */
-function hash(token: string): string {
-  return createHash('sha256').update(token).digest('base64')
-}
-
-function toLink(row: LinkTable): Link {
+function toLink(row: Omit<Selectable<LinkTable>, 'device_expires_at'>): Link {
   return {
     id: row.id,
     name: row.name,
@@ -220,4 +246,9 @@ export async function createLinks(database: Kysely<unknown>): Promise<void> {
     .addColumn('used_at', 'text')
     .addColumn('device_id', 'text', (column) => column.references('devices.id'))
     .execute()
+}
+
+/** @internal a migration; see `database.ts` */
+export async function letLinksEndDevices(database: Kysely<unknown>): Promise<void> {
+  await database.schema.alterTable('links').addColumn('device_expires_at', 'text').execute()
 }

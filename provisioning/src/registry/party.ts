@@ -1,11 +1,40 @@
 /** Those whom an allowance can hold, as people name them: `tenant:home`, `key:backup script`, `device:phone`. */
 import type { Database } from '../database.ts'
 import { Problem } from '../problem.ts'
-import { writeAllowance, type Allowance } from './allowance.ts'
-import { findDevice } from './device.ts'
-import { findKey } from './key.ts'
+import { readAllowances, unlimited, writeAllowance, type Allowance } from './allowance.ts'
+import { findDevice, listDevices } from './device.ts'
+import { findKey, listKeys } from './key.ts'
 import { bumpRevision } from './network.ts'
-import { findTenant } from './tenant.ts'
+import { findTenant, listTenants } from './tenant.ts'
+
+export interface PartyAllowance {
+  /** `tenant:home`, `key:backup script` or `device:phone` */
+  readonly party: string
+  /** The registry's name of it. */
+  readonly subject: string
+  readonly allowance: Allowance
+}
+
+/** All that are held to anything. */
+export async function listAllowances(database: Database): Promise<PartyAllowance[]> {
+  const names = new Map<string, string>([
+    ...(await listTenants(database)).map(({ id, name }) => [`tenant:${id}`, `tenant:${name}`] as const),
+    ...(await listKeys(database)).map(({ id, name }) => [`key:${id}`, `key:${name}`] as const),
+    ...(await listDevices(database)).map(({ id, name }) => [`device:${id}`, `device:${name}`] as const),
+  ])
+  return [...(await readAllowances(database))].flatMap(([subject, allowance]) => {
+    const party = names.get(subject)
+    return party === undefined || Object.values(allowance).every((part) => part === null)
+      ? []
+      : [{ party, subject, allowance }]
+  })
+}
+
+/** What one party is held to. Throws a `Problem` where there is none. */
+export async function findAllowance(database: Database, party: string): Promise<PartyAllowance> {
+  const subject = await findSubject(database, party)
+  return { party, subject, allowance: (await readAllowances(database)).get(subject) ?? unlimited }
+}
 
 /**
  * Changes parts of an allowance; null takes a part away.
@@ -26,7 +55,7 @@ export async function setAllowance(
 }
 
 /** The registry's name of a party that people name. */
-export async function findSubject(database: Database, party: string): Promise<string> {
+async function findSubject(database: Database, party: string): Promise<string> {
   const [, kind, name = ''] = /^(tenant|key|device):(.+)$/.exec(party) ?? []
   if (kind === 'tenant') return `tenant:${(await findTenant(database, name)).id}`
   if (kind === 'key') return `key:${(await findKey(database, name)).id}`

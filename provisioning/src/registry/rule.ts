@@ -106,7 +106,7 @@ async function readParty(database: Database, text: string): Promise<Party> {
     throw new Problem(
       'person_missing',
       `There is no person named “${name}”.`,
-      '`./sotto device list` shows whose each device is.',
+      '`./sotto person list` shows whom there is.',
     )
   }
   throw new Problem(

@@ -4,6 +4,7 @@
  * with OWASP's first choice of parameters (Password Storage Cheat Sheet: 19 MiB, 2 passes, 1 lane).
  */
 import { createHash, randomBytes } from 'node:crypto'
+import { Problem } from '../problem.ts'
 
 export interface Secret {
   /** Finds the key; may be shown. */
@@ -41,6 +42,28 @@ export async function hashSecret(text: string): Promise<string> {
 export async function verifySecret(hashed: string, text: string): Promise<boolean> {
   const { verify } = await import('@node-rs/argon2')
   return verify(hashed, text)
+}
+
+const shortestPassword = 10
+
+/** Throws a `Problem` for a password that is guessed too soon. */
+export function checkPassword(password: string): void {
+  if (password.length < shortestPassword)
+    throw new Problem(
+      'password_short',
+      `The password has fewer than ${shortestPassword} characters.`,
+      'Take three or four words.',
+    )
+}
+
+/** 256 random bits, base64url: for a cookie or a link. */
+export function makeToken(): string {
+  return randomBytes(32).toString('base64url')
+}
+
+/** Fast is right here: 256 random bits can't be guessed, however fast a guess is. */
+export function hashToken(token: string): string {
+  return createHash('sha256').update(token).digest('base64')
 }
 
 function checksum(body: string): string {

@@ -30,19 +30,32 @@ export const homeTenant = { id: 'home', name: 'home' } as const
 
 export async function addTenant(database: Database, wanted: string): Promise<Tenant> {
   const name = checkName(wanted)
-  return database.transaction().execute(async (transaction) => {
-    if (await tenantNamed(transaction, name))
-      throw new Problem('tenant_exists', `There is a tenant named “${name}” already.`, 'Choose another name.')
-    const row = { id: randomUUID(), name, created_at: new Date().toISOString(), disabled_at: null }
-    await transaction.insertInto('tenants').values(row).execute()
-    await bumpRevision(transaction)
-    return toTenant(row)
-  })
+  return database
+    .transaction()
+    .execute((transaction) => insertTenant(transaction, { id: randomUUID(), name }))
+}
+
+/** Part of a larger transaction. Throws a `Problem` where the name is taken. */
+export async function insertTenant(
+  database: Database,
+  { id, name }: Pick<Tenant, 'id' | 'name'>,
+): Promise<Tenant> {
+  if (await tenantNamed(database, name))
+    throw new Problem('tenant_exists', `There is a tenant named “${name}” already.`, 'Choose another name.')
+  const row = { id, name, created_at: new Date().toISOString(), disabled_at: null }
+  await database.insertInto('tenants').values(row).execute()
+  await bumpRevision(database)
+  return toTenant(row)
 }
 
 export async function listTenants(database: Database): Promise<TenantView[]> {
   const rows = await database.selectFrom('tenants').selectAll().orderBy('created_at').orderBy('id').execute()
-  const people = await database.selectFrom('people').select(['name', 'tenant_id']).orderBy('name').execute()
+  const people = await database
+    .selectFrom('people')
+    .select(['name', 'tenant_id'])
+    .where('left_at', 'is', null)
+    .orderBy('name')
+    .execute()
   return rows.map((row) => ({
     ...toTenant(row),
     people: people.filter(({ tenant_id }) => tenant_id === row.id).map(({ name }) => name),
@@ -79,30 +92,29 @@ export async function setTenantDisabled(
   })
 }
 
-/** Devices and keys go where their person goes. */
+/** Devices and keys go where their person goes. Part of a larger transaction. */
 export async function movePerson(database: Database, person: string, tenant: string): Promise<Tenant> {
-  return database.transaction().execute(async (transaction) => {
-    const to = await findTenant(transaction, tenant)
-    const moved = await transaction
-      .updateTable('people')
-      .set({ tenant_id: to.id })
-      .where('name', '=', person)
-      .returning('id')
-      .execute()
-    if (moved.length === 0)
-      throw new Problem(
-        'person_missing',
-        `There is no person named “${person}”.`,
-        '`./sotto tenant list` shows whom there is.',
-      )
-    await bumpRevision(transaction)
-    return to
-  })
+  const to = await findTenant(database, tenant)
+  if (isFriends(to))
+    throw new Problem(
+      'tenant_in_use',
+      `“${to.name}” is a friend’s gateway: no person is in it.`,
+      'Choose another tenant.',
+    )
+  await database.updateTable('people').set({ tenant_id: to.id }).where('name', '=', person).execute()
+  await bumpRevision(database)
+  return to
 }
 
 export async function removeTenant(database: Database, name: string): Promise<Tenant> {
   return database.transaction().execute(async (transaction) => {
     const tenant = await findTenant(transaction, name)
+    if (isFriends(tenant))
+      throw new Problem(
+        'tenant_in_use',
+        `“${tenant.name}” is a friend’s gateway.`,
+        'It goes with the friend: ./sotto federation remove NAME',
+      )
     const { people = [] } = (await listTenants(transaction)).find(({ id }) => id === tenant.id) ?? {}
     if (tenant.id === homeTenant.id || people.length > 0)
       throw new Problem(
@@ -117,6 +129,13 @@ export async function removeTenant(database: Database, name: string): Promise<Te
     await bumpRevision(transaction)
     return tenant
   })
+}
+
+/** Of a friend's gateway; see `friend-tenant.ts`. */
+export const friendTenants = 'friend:'
+
+function isFriends({ id }: Pick<Tenant, 'id'>): boolean {
+  return id.startsWith(friendTenants)
 }
 
 async function tenantNamed(database: Database, name: string): Promise<TenantTable | undefined> {

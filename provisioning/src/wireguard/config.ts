@@ -49,7 +49,7 @@ export function hubConfig(network: Network, privateKey: string, peers: readonly 
 /** The file that a device imports or scans; `wg-quick`, NetworkManager and the WireGuard apps take it. */
 export function deviceConfig(
   network: Network & { endpoint: string },
-  device: Device,
+  device: Pick<Device, 'address4' | 'address6' | 'presharedKey' | 'keepalive'>,
   privateKey: string,
 ): string {
   return [

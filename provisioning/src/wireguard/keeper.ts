@@ -9,7 +9,7 @@ import { applyRules, hubRules, readRules, removeRules } from './firewall.ts'
 import { allowForwarding, endForwarding, type Forwarding } from './forwarding.ts'
 import { lower, raise, readPeers, synchronise, type Interface } from './interface.ts'
 import type { LivePeer } from './peers.ts'
-import type { Implementation } from './tools.ts'
+import { checkRights, type Implementation } from './tools.ts'
 
 export interface Keeper {
   readonly implementation: Implementation
@@ -116,6 +116,7 @@ export async function keepInterface(
     }
   }
 
+  checkRights()
   const implementation = await raiseAll()
   // One change at a time: a look between two halves of a change would undo it.
   let turn: Promise<void> = Promise.resolve()

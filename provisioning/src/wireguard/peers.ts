@@ -32,8 +32,8 @@ export function parsePeers(dump: string): LivePeer[] {
       endpoint: endpoint === '(none)' ? null : (endpoint ?? null),
       allowedIps: allowed === '(none)' ? [] : allowed.split(','),
       latestHandshake: Number(handshake) || null,
-      receivedBytes: Number(received),
-      sentBytes: Number(sent),
+      receivedBytes: Number(received) || 0,
+      sentBytes: Number(sent) || 0,
     }))
 }
 
@@ -49,9 +49,9 @@ export interface LiveSettings {
 export function parseSettings(dump: string): LiveSettings {
   const [own = '', ...lines] = dump.trim().split('\n')
   const [privateKey = '', , listenPort] = own.split('\t')
-  const peers = lines.map((line) => {
-    const [publicKey = '', presharedKey = '', endpoint = '', allowed = '', , , , keepalive = ''] =
-      line.split('\t')
+  const rows = lines.map((line) => line.split('\t')).filter((fields) => fields.length >= 8)
+  const peers = rows.map((fields) => {
+    const [publicKey = '', presharedKey = '', endpoint = '', allowed = '', , , , keepalive = ''] = fields
     const ranges = allowed === '(none)' ? [] : allowed.split(',')
     return [publicKey, settingsOf(presharedKey, endpoint, ranges, keepalive)] as const
   })
@@ -73,6 +73,7 @@ function settingsOf(
   keepalive: string,
 ): string {
   const spelled = ranges.map((range) => {
+    if (!ipaddr.isValidCIDR(range)) return range
     const [address, bits] = ipaddr.parseCIDR(range)
     return `${address.toString()}/${bits}`
   })

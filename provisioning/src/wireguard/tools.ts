@@ -1,5 +1,5 @@
 /** The programs that make an overlay, found or not, and how to run them with an error that says what failed. */
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, readFileSync } from 'node:fs'
 import { execa, ExecaError } from 'execa'
 import { Problem } from '../problem.ts'
 
@@ -28,28 +28,45 @@ export async function run(file: string, args: readonly string[], input?: string)
   }
 }
 
-/**
- * Finds out how WireGuard can be had here. Throws a `Problem` that says why it can't and how to get it;
- * nothing on the machine is changed, except that a probe interface comes and goes.
- */
-export async function findImplementation(): Promise<Implementation> {
+/** Throws a `Problem` where this process can't make an interface here, nor change the firewall. */
+export function checkRights(): void {
   if (process.platform !== 'linux')
     throw new Problem(
       'no_wireguard',
       `WireGuard is set up by Sotto on Linux alone, and this is ${process.platform}.`,
       'Run the gateway on a Linux machine; devices may run any system.',
     )
-  if (process.getuid?.() !== 0)
+  if (!mayAdministerNetwork(readFileSync('/proc/self/status', 'utf8')))
     throw new Problem(
-      'not_root',
-      'Making a WireGuard interface takes root.',
-      'Start it with `sudo npm start`.',
+      'no_net_admin',
+      'Making a WireGuard interface takes root, or CAP_NET_ADMIN alone.',
+      'Start it with `sudo npm start`, or as a service: sudo ./sotto service install',
     )
+}
+
+/**
+ * Finds out how WireGuard can be had here. Throws a `Problem` that says why it can't and how to get it;
+ * nothing on the machine is changed, except that a probe interface comes and goes.
+ */
+export async function findImplementation(): Promise<Implementation> {
+  checkRights()
   const missing = ['wg', 'ip', 'nft'].filter((program) => !isInstalled(program))
   if (missing.length > 0) throw notInstalled(missing)
   if (await kernelHasWireGuard()) return 'kernel'
   if (!isInstalled('wireguard-go')) throw notInstalled(['wireguard-go'])
   return 'wireguard-go'
+}
+
+/**
+ * Whether a process has CAP_NET_ADMIN, whoever its user is: root in a container may lack it, and a service has
+ * it without being root. Source: proc(5), capabilities(7).
+ *
+ * @param status text of its `/proc/PID/status`
+ * @internal
+ */
+export function mayAdministerNetwork(status: string): boolean {
+  const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`)
+  return (effective & (1n << 12n)) !== 0n
 }
 
 async function kernelHasWireGuard(): Promise<boolean> {
