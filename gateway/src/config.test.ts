@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -9,11 +9,14 @@ describe('the options', () => {
     expect(readConfig({ ollama: 'http://127.0.0.1:11434' })).toEqual({
       port: 8443,
       loopback: false,
+      firstDevice: true,
       ollama: 'http://127.0.0.1:11434',
       file: {
+        accounts: { signUp: false, tenant: 'guests' },
         aliases: {},
         services: [],
         origins: [],
+        relay: { outside: false },
         limits: { keepAlive: 3_600_000, contextTokens: 131_072 },
         auditDays: 90,
       },
@@ -80,7 +83,12 @@ origins: [https://chat.home/]
   })
 
   it('names what hears and what speaks', async () => {
-    expect(await read('whisper: tcp://127.0.0.1:10300/')).toMatchObject({ whisper: 'tcp://127.0.0.1:10300' })
+    expect(await read('whisper: tcp://127.0.0.1:10300/')).toMatchObject({
+      whisper: { url: 'tcp://127.0.0.1:10300', parallel: 1 },
+    })
+    expect(await read('whisper: { url: http://127.0.0.1:8000, parallel: 4 }')).toMatchObject({
+      whisper: { url: 'http://127.0.0.1:8000', parallel: 4 },
+    })
     expect(await read('embedded: true')).toMatchObject({ embedded: 'whisper-base' })
     expect((await read('embedded: false')).embedded).toBeUndefined()
     expect(await read('embedded: { whisper: whisper-tiny.en }')).toMatchObject({
@@ -98,6 +106,14 @@ origins: [https://chat.home/]
     ['a server of another kind', 'speech: { engine: wyoming, url: http://x }', /speech: needs a tcp:/],
     ['a voice that is none', 'speech: { engine: sherpa, model: hal }', /speech: has one of these.*kokoro/],
     ['a Whisper that is none', 'embedded: { whisper: huge }', /embedded.*whisper-tiny\.en/],
+    ['mail by no way', 'mail: { url: http://x, from: a@b.c }', /mail\.url: is no smtp/],
+    ['a password in an address', 'mail: { url: "smtp://a:b@x", from: a@b.c }', /mail\.url: holds a password/],
+    [
+      'a password that is not there',
+      'mail: { url: smtp://x, from: a@b.c, passwordFile: p }',
+      /passwordFile: p can’t/,
+    ],
+    ['sign-up without mail', 'accounts: { signUp: true }', /signUp: without mail/],
     ['what is no YAML', 'backends: [', /can’t be read/],
   ] as const)
     it(`is refused with its place for ${what}`, async () => {
@@ -109,17 +125,39 @@ origins: [https://chat.home/]
     const [, shown = ''] = /```yaml\n(.*?)```/s.exec(readme) ?? []
     const file = await read(shown)
     expect(Object.keys(file).toSorted()).toEqual([
+      'accounts',
       'aliases',
       'auditDays',
       'backends',
       'embedded',
       'images',
       'limits',
+      'mail',
       'origins',
+      'relay',
       'services',
       'speech',
+      'tunnel',
       'whisper',
     ])
+  })
+
+  it('names a file for the password of mail, which nobody else may read', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'sotto-config-'))
+    const mail = {
+      url: 'smtp://ada@mail.example.org',
+      from: 'ada@example.org',
+      passwordFile: 'mail.password',
+    }
+    await writeFile(join(folder, 'config.yaml'), JSON.stringify({ mail }))
+    await writeFile(join(folder, 'mail.password'), 'a secret\n', { mode: 0o644 })
+    try {
+      expect(() => readConfig({ state: folder })).toThrow('others may read mail.password')
+      await chmod(join(folder, 'mail.password'), 0o600)
+      expect(readConfig({ state: folder }).mail).toMatchObject({ password: 'a secret', ca: undefined })
+    } finally {
+      await rm(folder, { recursive: true })
+    }
   })
 
   it('that is named and not there is said', () => {

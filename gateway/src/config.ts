@@ -1,12 +1,13 @@
 /** What the gateway can be told, its defaults and its errors. The one file that reads the environment. */
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
 import { Problem } from '@sotto/provisioning/problem.ts'
 import { statePaths } from '@sotto/provisioning/state.ts'
 import { isDuration } from '@sotto/provisioning/commands/arguments.ts'
 import ms from 'ms'
 import { parse } from 'yaml'
 import { z } from 'zod'
+import type { MailConfig } from '#accounts/mailer.ts'
 import { voices, whispers } from '#engines/models.ts'
 
 /** High, so that no web server has it and no root is needed for it. */
@@ -37,6 +38,8 @@ const options = z.object({
   endpoint: z.string().min(1).optional(),
   range: z.string().min(1).optional(),
   config: z.string().min(1).optional(),
+  admin: z.string().min(1).optional(),
+  firstDevice: z.boolean().default(true),
 })
 
 const duration = z.union([z.number().min(0), z.string()]).transform((value, context) => {
@@ -44,6 +47,14 @@ const duration = z.union([z.number().min(0), z.string()]).transform((value, cont
   const read = typeof value === 'number' ? value : isDuration(value) ? ms(value) : undefined
   if (typeof read === 'number' && Number.isFinite(read) && read >= 0) return read
   context.addIssue({ code: 'custom', message: 'is no duration, such as 30s, 5m or 7d' })
+  return z.NEVER
+})
+/** `0.0.0.0:8444`, `[::]:8444` */
+const listenAddress = z.string().transform((value, context) => {
+  const [, six, four, port] = /^(?:\[([0-9a-f:]+)\]|([0-9.]+)):(\d{1,5})$/i.exec(value) ?? []
+  const host = six ?? four
+  if (host !== undefined && Number(port) <= 65_535) return { host, port: Number(port) }
+  context.addIssue({ code: 'custom', message: 'is no address with a port, such as 0.0.0.0:8444' })
   return z.NEVER
 })
 const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'is no name of small letters, digits and dashes')
@@ -74,8 +85,17 @@ const file = z.strictObject({
       contextTokens: z.int().min(512).default(131_072),
     })
     .prefault({}),
-  /** `tcp://` for one that speaks Wyoming. */
-  whisper: listenerUrl.optional(),
+  /** `tcp://` for one that speaks Wyoming. An address alone is of one that hears one recording after another. */
+  whisper: z
+    .union([
+      z.strictObject({
+        url: listenerUrl,
+        /** As many as it hears at once; whisper.cpp has one lock around all it does. */
+        parallel: z.int().min(1).max(1_024).default(1),
+      }),
+      listenerUrl.transform((url) => ({ url, parallel: 1 })),
+    ])
+    .optional(),
   /** The Whisper of our own, which is fetched once; without it only one whose files are there is used. */
   embedded: z
     .union([z.boolean(), z.strictObject({ whisper: z.enum(namesOf(whispers)) })], {
@@ -120,13 +140,68 @@ const file = z.strictObject({
       }),
     )
     .default([]),
+  /** A listener for lenders that are not on the overlay: tunnels and nothing else. */
+  tunnel: z
+    .strictObject({
+      listen: listenAddress,
+      /** Under which lenders reach it: its certificate is for them. */
+      names: z.array(z.string().min(1)).min(1),
+      /** Whether people sign in there, too: the account’s page and what it asks for, and nothing else. */
+      accounts: z.boolean().default(false),
+    })
+    .optional(),
+  /** Who may make an account by themselves; by invitation they always can. */
+  accounts: z
+    .strictObject({
+      signUp: z.boolean().default(false),
+      /** Of mail addresses; left out, all. */
+      domains: z
+        .array(
+          z
+            .string()
+            .toLowerCase()
+            .regex(/^[a-z0-9.-]+$/, 'is no domain'),
+        )
+        .min(1)
+        .optional(),
+      /** To which those belong who sign up; made where there is none, and then without lending. */
+      tenant: z.string().min(1).default('guests'),
+    })
+    .prefault({}),
+  /** By which mail is sent: invitations, verifications, new passwords. */
+  mail: z
+    .strictObject({
+      url: z
+        .url({ protocol: /^smtps?$/, error: 'is no smtp:// or smtps:// address' })
+        .refine((url) => new URL(url).password === '', 'holds a password: put it into passwordFile'),
+      from: z.string().min(3),
+      /** One that nobody else may read; left out, SOTTO_MAIL_PASSWORD. */
+      passwordFile: z.string().min(1).optional(),
+      /** PEM, where the server’s certificate is of no public authority. */
+      ca: z.string().min(1).optional(),
+    })
+    .optional(),
+  /** The relay for friends' gateways and other meshes. */
+  relay: z
+    .strictObject({
+      /** Whether it can be reached by the listener of `tunnel`, too. */
+      outside: z.boolean().default(false),
+    })
+    .prefault({}),
   /** Origins of pages elsewhere that may use the gateway. */
   origins: z.array(z.url({ protocol: /^https?$/ }).transform((url) => new URL(url).origin)).default([]),
   /** How long audit rows are kept. */
   auditDays: z.int().min(1).default(90),
 })
+const checked = file.refine(({ relay, tunnel }) => !relay.outside || tunnel !== undefined, {
+  path: ['relay', 'outside'],
+  error: 'needs a listener: tunnel',
+})
 
-export type GatewayConfig = z.infer<typeof options> & { readonly file: z.infer<typeof file> }
+export type GatewayConfig = z.infer<typeof options> & {
+  readonly file: z.infer<typeof file>
+  readonly mail?: MailConfig
+}
 
 /**
  * Checks the options of `sotto up`, and the file that `--config` names or that lies in the state directory.
@@ -150,8 +225,17 @@ export function readConfig(given: Record<string, unknown>): GatewayConfig {
   }
   const place = read.data.config ?? join(statePaths(read.data.state).directory, 'config.yaml')
   const written = read.data.config !== undefined || existsSync(place) ? readFile(place) : {}
-  const config = file.safeParse(written)
-  if (config.success) return { ...read.data, file: config.data }
+  const config = checked.safeParse(written)
+  if (config.success) {
+    const mail = config.data.mail && readMail(place, config.data.mail)
+    if (config.data.accounts.signUp && !mail)
+      throw new Problem(
+        'config',
+        `${place}: accounts.signUp: without mail nobody’s address is verified.`,
+        'Say how mail is sent, with mail: { url, from }.',
+      )
+    return { ...read.data, file: config.data, ...(mail && { mail }) }
+  }
   const [issue] = config.error.issues
   const keys = issue?.code === 'unrecognized_keys' ? issue.keys.join(', ') : ''
   throw new Problem(
@@ -159,6 +243,34 @@ export function readConfig(given: Record<string, unknown>): GatewayConfig {
     `${place}: ${[...(issue?.path ?? []), keys].filter((part) => part !== '').join('.')}: ${keys ? 'is not known' : issue?.message}.`,
     'The README shows what it may hold.',
   )
+}
+
+/** With the secrets that the file only names. */
+function readMail(
+  place: string,
+  { url, from, passwordFile, ca }: NonNullable<z.infer<typeof file>['mail']>,
+): MailConfig {
+  const read = (field: string, named: string): string => {
+    try {
+      return readFileSync(resolve(dirname(place), named), 'utf8')
+    } catch (error) {
+      throw new Problem('config', `${place}: mail.${field}: ${named} can’t be read.`, '', error)
+    }
+  }
+  const password =
+    passwordFile === undefined ? process.env.SOTTO_MAIL_PASSWORD : read('passwordFile', passwordFile).trim()
+  if (passwordFile !== undefined && (statSync(resolve(dirname(place), passwordFile)).mode & 0o077) !== 0)
+    throw new Problem(
+      'config',
+      `${place}: mail.passwordFile: others may read ${passwordFile}.`,
+      `chmod 600 ${passwordFile}`,
+    )
+  return {
+    url,
+    from,
+    password,
+    ca: ca === undefined ? undefined : read('ca', ca),
+  }
 }
 
 function readFile(place: string): unknown {

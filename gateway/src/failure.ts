@@ -7,19 +7,27 @@ export class Failure extends Error {
   readonly code: FailureCode
   /** Seconds after which trying again may help; undefined where that is not known. */
   readonly retryAfter: number | undefined
+  /** A finer code, for our own paths and the audit: `device_exists`. Left out, `code`. */
+  readonly detail: string
+  /** The step that helps, for our own paths; empty where the message says it all. */
+  readonly remedy: string
 
   constructor(
     code: FailureCode,
     message: string,
     cause?: unknown,
-    { retryAfter }: { readonly retryAfter?: number } = {},
+    { retryAfter, detail = code, remedy = '' }: FailureOptions = {},
   ) {
     super(message, { cause })
     this.name = 'Failure'
     this.code = code
     this.retryAfter = retryAfter
+    this.detail = detail
+    this.remedy = remedy
   }
 }
+
+type FailureOptions = Partial<Pick<Failure, 'detail' | 'remedy'>> & { readonly retryAfter?: number }
 
 /** Each dialect maps these to its own statuses and envelopes. */
 export type FailureCode =
@@ -30,6 +38,8 @@ export type FailureCode =
   | 'forbidden'
   | 'not_found'
   | 'method'
+  /** It does not go with how things are: the name is taken, others depend on it. */
+  | 'conflict'
   | 'too_large'
   /** A Host that is not ours. */
   | 'misdirected'

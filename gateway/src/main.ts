@@ -2,9 +2,10 @@
  * Composition: state → network → certificates → interface → engines → listener. The only file that wires.
  * `start` gives a running gateway and the way to close it, so that a test starts the real thing.
  */
-import { rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { hostname, networkInterfaces } from 'node:os'
 import { join } from 'node:path'
+import { getRequestListener } from '@hono/node-server'
 import { loadAuthority, loadOrMakeAuthority, type Authority } from '@sotto/certs/authority.ts'
 import { ensureLeaf, keepLeaf } from '@sotto/certs/leaf.ts'
 import { resumeSwitch, trustedRoots } from '@sotto/certs/rollover.ts'
@@ -23,14 +24,17 @@ import {
   setGatewayPort,
   type Network,
 } from '@sotto/provisioning/registry/network.ts'
-import { ensurePerson } from '@sotto/provisioning/registry/person.ts'
+import { noteLender } from '@sotto/provisioning/registry/lender.ts'
+import { ensurePerson, listPeople } from '@sotto/provisioning/registry/person.ts'
 import { readRegistry } from '@sotto/provisioning/registry/registry.ts'
 import { recordTraffic } from '@sotto/provisioning/registry/traffic.ts'
 import { watchRegistry } from '@sotto/provisioning/registry/watch.ts'
 import { lockState, makeState, type State } from '@sotto/provisioning/state.ts'
 import { keepInterface, type Keeper, type KeeperEvents } from '@sotto/provisioning/wireguard/keeper.ts'
 import pino, { type Logger } from 'pino'
-import writeFileAtomic from 'write-file-atomic'
+import { openAccounts, originOf, type Accounts } from '#accounts/accounts.ts'
+import type { Facts } from '#api/admin/overview.ts'
+import type { EngineLimits } from '#api/body.ts'
 import { openService } from '#api/services.ts'
 import { openConversations, type Conversations } from '#conversations/conversations.ts'
 import { createEngines, type EngineOptions } from '#engines/discovery.ts'
@@ -39,14 +43,26 @@ import { createImages } from '#engines/images.ts'
 import { createModelStore, type ModelStore } from '#engines/model-store.ts'
 import { createSpeech } from '#engines/speech.ts'
 import { createDirectory, normal, type Directory } from '#identity/directory.ts'
+import { relayAddressesOf } from '#federation/addresses.ts'
+import { relayPath } from '#federation/frames.ts'
+import { createRelayHttp } from '#federation/relay-http.ts'
+import { createRelaySockets, type RelaySockets } from '#federation/relay-sockets.ts'
+import { startFederation, type RunningFederation } from '#federation/start.ts'
+import { friendPath } from '#friends/protocol.ts'
+import { startSharing, type Sharing } from '#friends/start.ts'
 import type { Identity } from '#identity/identify.ts'
-import { createKeyring } from '#identity/keyring.ts'
+import { createKeyring, type Keyring } from '#identity/keyring.ts'
 import { openRecords, type Records } from '#ledger/records.ts'
 import { listen, type Listener } from '#listener/listener.ts'
 import { ownNames, type OwnNames } from '#listener/origin.ts'
-import { createRealtime } from '#realtime/socket.ts'
+import { createRealtime, type Realtime } from '#realtime/socket.ts'
 import { loadVoiceActivity } from '#realtime/voice-activity.ts'
-import { createApp, createPlainApp } from './app.ts'
+import { announce } from './announcement.ts'
+import { openRooms, type Rooms } from '#rooms/rooms.ts'
+import { createHub, type Hub } from '#tunnel/hub.ts'
+import { openOutside, outsideNames, tunnelAuthority, type Pages, type TunnelConfig } from '#tunnel/outside.ts'
+import { tunnelPath } from '#tunnel/protocol.ts'
+import { createApp, createOutsideApp, createPlainApp, costOutside, type AppDeps } from './app.ts'
 import { defaultParallel, type GatewayConfig } from './config.ts'
 
 export interface Gateway {
@@ -154,10 +170,46 @@ async function open(
   onClose(() => records.close())
   const conversations = await openConversations({ file: state.conversations, log })
   onClose(() => conversations.close())
+  const accounts = await openAccounts(config, database, log)
+  onClose(() => accounts.close())
+  const friends = await startFederation({
+    database,
+    file: state.federation,
+    recorder: records.recorder,
+    log,
+  })
+  onClose(() => friends.close())
+  const { admission, recorder } = records
+  const rooms = await openRooms({
+    file: state.rooms,
+    federation: friends.federation,
+    people: () => listPeople(database),
+    engines,
+    admission,
+    recorder,
+    log,
+  })
+  onClose(() => rooms.close())
+  const limits = {
+    keepAliveMs: config.file.limits.keepAlive,
+    contextTokens: config.file.limits.contextTokens,
+  }
+  const sharing = startSharing({
+    database,
+    engines,
+    api: { admission, recorder, limits },
+    recorder,
+    verify: friends.verify,
+    log,
+  })
+  onClose(() => sharing.close())
   const wanted = overlay instanceof Problem ? ['127.0.0.1', '::1'] : Object.values(hubAddresses(network))
   const addresses = wanted.filter(isOurs)
   // What a request may want to follow needs the listener, and the listener the app that asks for it.
   let follow = async (): Promise<number> => Infinity
+  const startedAt = new Date()
+  let origins: readonly string[] = []
+  let { notAfter } = certificates.leaf
   const listener = await serve(config, {
     ...around,
     database,
@@ -169,16 +221,44 @@ async function open(
     identity,
     records,
     conversations,
+    accounts,
+    rooms,
+    friends,
+    sharing,
+    limits,
     engines,
     models,
     network,
+    facts: () => ({
+      startedAt,
+      origins,
+      fingerprint: certificates.authority.fingerprint,
+      certificateExpiresAt: notAfter,
+      implementation: overlay instanceof Problem ? undefined : overlay.implementation,
+    }),
     log,
     onClose,
   })
   onClose(() => listener.close())
+  origins = addresses.map((address) => origin(address, listener.port))
   if (!(overlay instanceof Problem)) await overlay.open(listener.port)
   await setGatewayPort(database, listener.port)
-  follow = takeUp({ database, hub, identity, records, exchange, overlay, listener, log })
+  const takeUpAll = takeUp({
+    database,
+    hub,
+    identity,
+    records,
+    exchange,
+    overlay,
+    friends,
+    sharing,
+    listener,
+    log,
+  })
+  follow = async () => {
+    accounts.look()
+    return takeUpAll()
+  }
   const until = await follow()
   onClose(
     watchRegistry(database, until, follow, (error) =>
@@ -190,18 +270,28 @@ async function open(
       () => loadAuthority(state.certs),
       state.certs,
       { names: leafNames(network) },
-      (leaf) => listener.renew(leaf),
+      (leaf) => {
+        listener.renew(leaf)
+        ;({ notAfter } = leaf)
+      },
       (error) => log.error({ err: error }, 'the leaf could not be renewed'),
     ),
   )
   // Without an interface its config would be shown, once, for nothing.
   const firstDevice =
-    overlay instanceof Problem ? undefined : await firstEnrolment(database, network, around.admin)
+    overlay instanceof Problem
+      ? undefined
+      : await firstEnrolment(database, network, around.admin, config.firstDevice)
   // Its first handshake must not come before we know it: the next one is five seconds later.
   if (firstDevice) await follow()
-  const origins = addresses.map((address) => origin(address, listener.port))
-  await announce(state, origins)
-  onClose(() => rm(announcement(state), { force: true }))
+  onClose(
+    await announce(state, {
+      origins,
+      relay: relayAddressesOf(config.file, network, listener.port),
+      accounts: accounts.outside,
+      mail: accounts.config.mail,
+    }),
+  )
   log.info(
     { origins, overlay: overlay instanceof Problem ? overlay.code : overlay.implementation },
     'serving',
@@ -219,14 +309,14 @@ async function open(
 }
 
 function engineOptions(
-  { file, ollama, whisper = file.whisper }: GatewayConfig,
+  { file, ollama, whisper = file.whisper?.url }: GatewayConfig,
   store: ModelStore,
   log: Logger,
 ): EngineOptions {
   return {
     backends: file.backends ?? [{ name: 'ollama', url: ollama, kind: 'ollama', parallel: defaultParallel }],
     aliases: file.aliases,
-    ...(whisper !== undefined && { whisper }),
+    ...(whisper !== undefined && { whisper: { url: whisper, parallel: file.whisper?.parallel ?? 1 } }),
     embedded: { store, ...(file.embedded !== undefined && { whisper: file.embedded }) },
     log,
   }
@@ -310,11 +400,17 @@ interface ServeDeps extends Surroundings {
   readonly identity: Identity
   readonly records: Records
   readonly conversations: Conversations
+  readonly accounts: Accounts
+  readonly rooms: Rooms
+  readonly friends: RunningFederation
+  readonly sharing: Sharing
+  readonly limits: EngineLimits
   readonly engines: Engines
   readonly models: ModelStore
   readonly network: Network
   readonly database: Database
   readonly exchange: Exchange
+  facts(): Facts
   follow(): Promise<unknown>
   readonly log: Logger
   onClose(closer: () => unknown): void
@@ -322,18 +418,24 @@ interface ServeDeps extends Surroundings {
 
 async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> {
   const {
+    accounts,
     addresses,
     certificates,
     conversations,
     database,
     engines,
     exchange,
+    facts,
     follow,
+    friends,
     identity,
+    limits,
     log,
     models,
     progress,
     records,
+    rooms,
+    sharing,
     web,
   } = deps
   const { file } = config
@@ -351,7 +453,6 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
   )
   for (const one of [speech, images, ...services]) if (one) deps.onClose(() => one.close())
   const { admission, recorder } = records
-  const limits = { keepAliveMs: file.limits.keepAlive, contextTokens: file.limits.contextTokens }
   const route = { identity, names, recorder, log }
   const realtime = createRealtime({
     identity,
@@ -365,6 +466,89 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
     log,
   })
   deps.onClose(() => realtime.close())
+  const hub = createHub({
+    identity,
+    names,
+    recorder,
+    engines,
+    note: (lender) => noteLender(database, lender),
+    log,
+  })
+  deps.onClose(() => hub.close())
+  const { relay, federation } = friends
+  const relaySockets = createRelaySockets({ identity, names, relay })
+  deps.onClose(() => relaySockets.close())
+  const { tunnel } = file
+  const app: AppDeps = {
+    ...route,
+    api: { engines, admission, recorder, limits, speech, images },
+    services,
+    overlay: { database, exchange, follow },
+    admin: {
+      facts,
+      certs: deps.certs,
+      aliases: file.aliases,
+      reports: records.reports,
+      spent: records.spent,
+      relayAddresses: () => relayAddressesOf(file, deps.network, port),
+    },
+    accounts: {
+      accounts: accounts.config,
+      guards: accounts.guards,
+      forget: records.forget,
+      outside: accounts.outside,
+      lendTo: tunnel && originOf(tunnel),
+      ca: () => (tunnel ? readFile(tunnelAuthority(deps.certs), 'utf8') : authorityOf(deps.certs)),
+    },
+    conversations,
+    rooms,
+    hub,
+    relay,
+    federation,
+    sharing: sharing.friends,
+    metrics: records.metrics,
+    ready: records.healthy,
+    enrol: enrolment,
+    web,
+  }
+  if (tunnel) {
+    const outside = await progress.step(
+      'Tunnels',
+      () =>
+        openOutside(
+          deps.certs,
+          tunnel,
+          {
+            tunnel: hub.upgradeOutside,
+            ...(tunnel.accounts && { pages: pagesOutside(app, tunnel) }),
+            ...(file.relay.outside && {
+              relay: {
+                path: relayPath,
+                upgrade: relaySockets.upgradeOutside,
+                friends: { path: friendPath, upgrade: sharing.friends.upgrade },
+                answer: createRelayHttp({
+                  database,
+                  self: federation.self,
+                  follow,
+                  relay,
+                  identity,
+                  recorder,
+                  log,
+                }),
+              },
+            }),
+          },
+          (error) => log.error({ err: error }, 'the tunnels’ leaf could not be renewed'),
+        ),
+      ({ port: at }) =>
+        [
+          `${tunnel.names.join(', ')}, port ${at}, from anywhere`,
+          ...(tunnel.accounts ? ['with accounts'] : []),
+          ...(file.relay.outside ? ['with the relay'] : []),
+        ].join(', '),
+    )
+    deps.onClose(() => outside.close())
+  }
   const listener = await progress.step(
     'Gateway',
     () =>
@@ -372,19 +556,9 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
         addresses,
         port: config.port,
         certificate: certificates.leaf,
-        app: createApp({
-          ...route,
-          api: { engines, admission, recorder, limits, speech, images },
-          services,
-          overlay: { database, exchange, follow },
-          conversations,
-          metrics: records.metrics,
-          ready: records.healthy,
-          enrol: enrolment,
-          web,
-        }),
+        app: createApp(app),
         plain: createPlainApp({ ...route, enrol: enrolment }),
-        upgrade: realtime.upgrade,
+        upgrade: tellApart(realtime, hub, relaySockets, sharing),
         admits: (address) => identity.directory.identify(address) !== undefined,
       }),
     (made) => origin(addresses[0] ?? '', made.port),
@@ -393,13 +567,44 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
   return listener
 }
 
+/** What people may ask for who are not on the overlay. */
+function pagesOutside(app: AppDeps, { names, listen: { port } }: TunnelConfig): Pages {
+  const own = outsideNames(names, port)
+  return {
+    cost: costOutside,
+    serve: getRequestListener(createOutsideApp({ ...app, names: () => own }).fetch),
+  }
+}
+
+async function authorityOf(certs: string): Promise<string> {
+  return (await trustedRoots(certs)).join('')
+}
+
+/** Lenders' tunnels, meshes, friends' tunnels, and all other sockets. */
+function tellApart(
+  realtime: Realtime,
+  hub: Hub,
+  relay: RelaySockets,
+  { friends }: Sharing,
+): Realtime['upgrade'] {
+  return (request, socket, head) => {
+    const [path] = (request.url ?? '').split('?', 1)
+    if (path === tunnelPath) hub.upgrade(request, socket, head)
+    else if (path === relayPath) relay.upgrade(request, socket, head)
+    else if (path === friendPath) friends.upgrade(request, socket, head)
+    else realtime.upgrade(request, socket, head)
+  }
+}
+
 interface TakeUpDeps {
   readonly database: Database
   readonly hub: OpenNetwork
-  readonly identity: Identity
+  readonly identity: { readonly directory: Directory; readonly keyring: Keyring }
   readonly records: Records
   readonly exchange: Exchange
   readonly overlay: Keeper | Problem
+  readonly friends: RunningFederation
+  readonly sharing: Sharing
   readonly listener: Listener
   readonly log: Logger
 }
@@ -409,12 +614,14 @@ interface TakeUpDeps {
  * interface. Resolves to when that is due again by itself.
  */
 function takeUp(deps: TakeUpDeps): () => Promise<number> {
-  const { database, exchange, hub, identity, listener, log, overlay, records } = deps
+  const { database, exchange, friends, hub, identity, listener, log, overlay, records, sharing } = deps
   const { directory, keyring } = identity
   return async () => {
     const revision = await readRevision(database)
     const access = await readAccess(database)
     keyring.update(access)
+    await friends.update()
+    await sharing.update(access)
     if (overlay instanceof Problem) {
       directory.update({ devices: [], links: [] }, access)
       records.endWhere((caller) => !keyring.isCurrent(caller))
@@ -438,13 +645,15 @@ async function firstEnrolment(
   database: Database,
   network: Network,
   admin: string,
+  wanted: boolean,
 ): Promise<Enrolment | undefined> {
   const { count } = await database
     .selectFrom('devices')
     .select((column) => column.fn.countAll<number>().as('count'))
     .executeTakeFirstOrThrow()
   if (count > 0 || network.endpoint === null) return undefined
-  return enrol(database, network, { name: 'phone', person: await ensurePerson(database, admin) })
+  const person = await ensurePerson(database, admin)
+  return wanted ? enrol(database, network, { name: 'phone', person }) : undefined
 }
 
 /** Whether this machine has the address now: there are kernels and containers without IPv6. */
@@ -454,15 +663,4 @@ function isOurs(address: string): boolean {
 
 function origin(address: string, port: number): string {
   return `https://${address.includes(':') ? `[${address}]` : address}${port === 443 ? '' : `:${port}`}`
-}
-
-/** Where a running gateway says that it runs; `sotto status` reads it. */
-export function announcement(state: State): string {
-  return join(state.directory, 'running.json')
-}
-
-async function announce(state: State, origins: readonly string[]): Promise<void> {
-  await writeFileAtomic(announcement(state), `${JSON.stringify({ pid: process.pid, origins })}\n`, {
-    mode: 0o600,
-  })
 }

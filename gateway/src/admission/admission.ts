@@ -3,6 +3,8 @@
  * was taken for a request is given back when it settles, whatever its end was.
  */
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
+import { fullName } from '#protocol/model-name.ts'
+import { noSuchModel } from '#engines/no-model.ts'
 import type { Held, Member } from '#identity/caller.ts'
 import { Failure } from '../failure.ts'
 import type { Budgets, Reservation } from './budgets.ts'
@@ -165,13 +167,6 @@ interface Terms {
   readonly limitsTokens: boolean
 }
 
-export function noSuchModel(model: string): Failure {
-  return new Failure(
-    'not_found',
-    `model: '${model.slice(0, 256)}' not found among the models of this gateway.`,
-  )
-}
-
 const none: Readonly<Record<string, string>> = {}
 
 interface Rate {
@@ -216,14 +211,13 @@ function tooFast(rate: Rate, points: number, { msBeforeNext }: RateLimiterRes): 
   })
 }
 
-/** `*` stands for any text; a name without a tag means its `latest`. */
+/**
+ * `*` stands for any text but an `@`, so that what was allowed of the house lets no prompt out to a friend's: for
+ * theirs there is `*@ada`. A name without a tag means its `latest`.
+ */
 function expressionOf(pattern: string): RegExp {
   const full = pattern.includes('*') ? pattern : fullName(pattern)
-  return new RegExp(`^${full.split('*').map(RegExp.escape).join('.*')}$`, 'i')
-}
-
-function fullName(model: string): string {
-  return model.includes(':') ? model : `${model}:latest`
+  return new RegExp(`^${full.split('*').map(RegExp.escape).join('[^@]*')}$`, 'i')
 }
 
 /** Gives the subject, for `leave`. */

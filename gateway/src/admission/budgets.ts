@@ -16,8 +16,16 @@ export interface Budgets {
    * @param least what is needed at the least; where `wanted` is more than is left, what is left is taken
    */
   reserve(held: readonly Held[], least: number, wanted: number): Promise<Reservation>
+  /** Tokens spent, or on their way, in the windows of now. */
+  spent(subject: string): Spent
   /** Writes that nothing is held but for what is on its way. */
   release(): void
+}
+
+export interface Spent {
+  readonly day: number
+  readonly month: number
+  readonly total: number
 }
 
 export interface Reservation {
@@ -222,6 +230,11 @@ export function createBudgets(
         )
       }
       return { tokens, settle }
+    },
+    spent(subject) {
+      const { tokensPerDay, tokensPerMonth, tokensInTotal } = windowsAt(now())
+      const taken = (window: string) => accounts.get(nameOf(subject, window))?.taken ?? 0
+      return { day: taken(tokensPerDay), month: taken(tokensPerMonth), total: taken(tokensInTotal) }
     },
     release() {
       for (const one of accounts.values()) one.float = 0

@@ -1,6 +1,6 @@
 /** Anthropic's Messages API, as Ollama speaks it at `/v1/messages`. */
 import { z } from 'zod'
-import { noSuchModel } from '#admission/admission.ts'
+import { missingModel, noSuchModel } from '#engines/no-model.ts'
 import { Failure } from '../failure.ts'
 import { readModelRequest, staysHere, writeBody } from './body.ts'
 import { anthropicDialect } from './envelope.ts'
@@ -49,7 +49,8 @@ export function anthropicRoutes(deps: ApiDeps): Route[] {
       async handle({ c, caller, incoming }) {
         const request = await readModelRequest(incoming)
         const model = deps.engines.pool.resolve(request.model)
-        if (model === undefined || !deps.admission.mayUse(caller, model)) throw noSuchModel(request.model)
+        if (model === undefined) throw missingModel(deps.engines.pool, request.model)
+        if (!deps.admission.mayUse(caller, model)) throw noSuchModel(request.model)
         const { system, messages: said, tools } = request
         const bytes = writeBody({ model: '', system, said, tools }).length
         return c.json({ input_tokens: Math.ceil(bytes / bytesPerToken) })

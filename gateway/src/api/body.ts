@@ -1,7 +1,7 @@
 /** The JSON body of a request: read within a limit, checked, and written anew so that nothing rides along. */
 import type { IncomingMessage } from 'node:http'
 import { isLocal } from '#engines/backend.ts'
-import { isRecord } from '#engines/json.ts'
+import { isRecord, parseJson } from '#engines/json.ts'
 import { Failure } from '../failure.ts'
 
 /** A conversation with a few pictures; Ollama itself stops at 20 MiB of encoded body. */
@@ -35,10 +35,13 @@ export async function readModelRequest(request: IncomingMessage): Promise<ModelR
 }
 
 /** A body that is one JSON object. Throws a `Failure`. */
-export async function readJson(request: IncomingMessage): Promise<Readonly<Record<string, unknown>>> {
+export async function readJson(
+  request: IncomingMessage,
+  atMost = maxBytes,
+): Promise<Readonly<Record<string, unknown>>> {
   if (request.headers['content-encoding'] !== undefined)
     throw new Failure('invalid', 'Send the body without Content-Encoding.')
-  const read = parse(await readAll(request))
+  const read = parse(await readAll(request, atMost))
   if (!isRecord(read)) throw new Failure('invalid', 'The body must be a JSON object.')
   return read
 }
@@ -137,10 +140,13 @@ export function inputBound(request: ModelRequest, bytes: number): number {
   return bound
 }
 
+const maxDurationCharacters = 64
+
 /** Seconds, or a duration as Go writes it: `1h30m`, `-1s`; undefined for neither. */
 function durationMs(value: unknown): number | undefined {
   if (typeof value === 'number') return value * 1000
-  if (typeof value !== 'string') return undefined
+  // Longer than any duration, and long enough to keep the search below busy for hours.
+  if (typeof value !== 'string' || value.length > maxDurationCharacters) return undefined
   if (/^-?\d+$/.test(value)) return Number(value) * 1000
   const parts = [...value.matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g)]
   if (parts.length === 0 || value.replace(/^-/, '') !== parts.map(([part]) => part).join('')) return undefined
@@ -173,17 +179,16 @@ function fold(key: string): string {
 }
 
 /** By events: an iterator over a request costs some ten times as much. */
-function readAll(request: IncomingMessage): Promise<string> {
+function readAll(request: IncomingMessage, atMost: number): Promise<string> {
   return new Promise((settle, fail) => {
     const chunks: Buffer[] = []
-    let bytes = Number(request.headers['content-length'] ?? 0) > maxBytes ? Infinity : 0
-    const tooLarge = () =>
-      fail(new Failure('too_large', `The body is larger than ${maxBytes / 1024 / 1024} MiB.`))
-    if (bytes > maxBytes) return tooLarge()
+    let bytes = Number(request.headers['content-length'] ?? 0) > atMost ? Infinity : 0
+    const tooLarge = () => fail(new Failure('too_large', `The body is larger than ${sizeOf(atMost)}.`))
+    if (bytes > atMost) return tooLarge()
     request.on('data', (chunk: Buffer) => {
       bytes += chunk.length
       // What comes still is read and dropped, so that the answer gets through.
-      if (bytes <= maxBytes) chunks.push(chunk)
+      if (bytes <= atMost) chunks.push(chunk)
       else tooLarge()
     })
     request.once('end', () => settle(Buffer.concat(chunks).toString('utf8')))
@@ -194,11 +199,13 @@ function readAll(request: IncomingMessage): Promise<string> {
   })
 }
 
+function sizeOf(bytes: number): string {
+  return bytes < 1024 * 1024 ? `${bytes / 1024} KiB` : `${bytes / 1024 / 1024} MiB`
+}
+
 function parse(text: string): unknown {
   if (text === '') throw new Failure('invalid', 'The body is missing.')
-  try {
-    return JSON.parse(text)
-  } catch {
-    throw new Failure('invalid', 'The body is not JSON.')
-  }
+  const read = parseJson(text)
+  if (read === undefined) throw new Failure('invalid', 'The body is not JSON, or nested too deep.')
+  return read
 }

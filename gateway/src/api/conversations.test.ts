@@ -1,6 +1,11 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { answered, openScratch, said } from '#conversations/open.fixture.ts'
-import type { ConversationList, ConversationsFound, WholeConversation } from '#protocol/conversations.ts'
+import type {
+  ConversationList,
+  ConversationsFound,
+  ItemPage,
+  WholeConversation,
+} from '#protocol/conversations.ts'
 import { conversationRoutes } from './conversations.ts'
 import { serveApi } from './serve.fixture.ts'
 
@@ -71,6 +76,10 @@ describe('conversations over HTTP', () => {
       [`/${hers}`, patch('mine')],
       [`/${hers}`, { method: 'DELETE' }],
       [`/${hers}/restore`, { method: 'POST' }],
+      [`/${hers}/branches`, {}],
+      [`/${hers}/branches`, { method: 'POST', body: '{"before": "item_1"}' }],
+      [`/${hers}/items?before=item_1`, {}],
+      [`/${hers}/items/item_1/content/0`, {}],
       ['/conv_unknown', {}],
     ] as const) {
       const answer = await ask(path, init)
@@ -85,14 +94,75 @@ describe('conversations over HTTP', () => {
     expect(JSON.stringify(await rows('audit'))).not.toMatch(/cafe|har/)
   })
 
-  it('are renamed, deleted and restored', async () => {
+  it('are renamed, pinned, deleted and restored', async () => {
     const { ask, begin } = await open()
     const { id } = await begin('host', 'hello')
     expect(await json(ask(`/${id}`, patch('  A better name ')))).toMatchObject({ id, title: 'A better name' })
+    expect(await json(ask(`/${id}`, { method: 'PATCH', body: '{"pinned": true}' }))).toMatchObject({
+      title: 'A better name',
+      pinned: true,
+    })
     expect((await ask(`/${id}`, { method: 'DELETE' })).status).toBe(204)
     expect((await ask(`/${id}`)).status).toBe(404)
     expect(await json(ask(`/${id}/restore`, { method: 'POST' }))).toMatchObject({ title: 'A better name' })
     expect((await ask(`/${id}`)).status).toBe(200)
+  })
+
+  it('branch, and say where', async () => {
+    const { ask, begin } = await open()
+    const { id, items } = await begin('host', 'hello', 'Hi.', 'more')
+    const [, answer, more] = items
+    const made = await ask(`/${id}/branches`, {
+      method: 'POST',
+      body: JSON.stringify({ before: answer?.id }),
+    })
+    const branch = await json<WholeConversation>(made)
+    expect([made.status, branch]).toMatchObject([201, { family: id, title: 'hello' }])
+    expect((await json<WholeConversation>(ask(`/${branch.id}`))).items).toEqual(items.slice(0, 1))
+    // Nothing is said in the other yet.
+    expect(await json(ask(`/${id}/branches`))).toEqual({ points: [] })
+    expect(await json<ItemPage>(ask(`/${id}/items?before=${more?.id}&limit=1`))).toEqual({
+      items: [answer],
+      earlier: true,
+    })
+  })
+
+  it('give their pictures one by one, as pictures and nothing else', async () => {
+    const { ask, begin } = await open()
+    const thread = await begin('host', 'Look!')
+    const image = (url: string) => ({ type: 'input_image' as const, image_url: url })
+    const item = said('', {
+      content: [
+        { type: 'input_text', text: 'two' },
+        image('data:image/png;base64,aGk='),
+        image('data:image/svg+xml;base64,PHN2Zz4='),
+      ],
+    })
+    thread.put(item)
+    const last = said('last')
+    thread.put(last)
+    const page = await json<ItemPage>(ask(`/${thread.id}/items?before=${last.id}`))
+    expect(page.items.at(-1)).toMatchObject({ content: [{}, { type: 'input_image' }, {}] })
+    expect(JSON.stringify(page)).not.toContain('base64')
+    const content = (index: number | string) => ask(`/${thread.id}/items/${item.id}/content/${index}`)
+    const shown = await content(1)
+    expect(await shown.text()).toBe('hi')
+    expect(Object.fromEntries(shown.headers)).toMatchObject({
+      'content-type': 'image/png',
+      'content-disposition': 'inline',
+      'content-security-policy': "default-src 'none'; sandbox",
+      'x-content-type-options': 'nosniff',
+      'cache-control': 'private, no-store',
+    })
+    // It may hold scripts.
+    const kept = await content(2)
+    expect(await kept.text()).toBe('<svg>')
+    expect(Object.fromEntries(kept.headers)).toMatchObject({
+      'content-type': 'application/octet-stream',
+      'content-disposition': expect.stringMatching(/^attachment/),
+      'x-content-type-options': 'nosniff',
+    })
+    for (const index of [0, 3, -1, 'x']) expect((await content(index)).status).toBe(404)
   })
 
   it('say what is wrong with a request', async () => {
@@ -103,9 +173,13 @@ describe('conversations over HTTP', () => {
       ['?limit=many', {}, 'limit'],
       ['?before=x', {}, 'before'],
       [`/${id}/export?format=pdf`, {}, 'format'],
+      [`/${id}/items?before=x&limit=0`, {}, 'limit'],
+      [`/${id}/branches`, { method: 'POST', body: '{}' }, 'before'],
       [`/${id}`, patch('  '), 'title'],
       [`/${id}`, patch('x'.repeat(201)), 'title'],
       [`/${id}`, patch(7), 'title'],
+      [`/${id}`, { method: 'PATCH', body: '{"pinned": 1}' }, 'pinned'],
+      [`/${id}`, { method: 'PATCH', body: '{}' }, 'neither'],
       [`/${id}`, { method: 'PATCH', body: '{' }, 'JSON'],
     ] as const) {
       const answer = await ask(path, init)

@@ -1,18 +1,28 @@
-/** One's own conversations over HTTP: list, search, read, export, rename, delete, restore. */
+/** One's own conversations over HTTP: list, search, read, export, branch, name, pin, delete, restore. */
 import { create as attachment } from 'content-disposition'
 import { z } from 'zod'
 import { requireService } from '#admission/admission.ts'
 import type { Conversations } from '#conversations/conversations.ts'
 import { toMarkdown } from '#conversations/markdown.ts'
+import { pictureOf, withoutPictures } from '#conversations/pictures.ts'
 import { ownerOf } from '#identity/caller.ts'
-import type { ConversationList, ConversationsFound, WholeConversation } from '#protocol/conversations.ts'
+import type {
+  BranchList,
+  ConversationList,
+  ConversationsFound,
+  ItemPage,
+  WholeConversation,
+} from '#protocol/conversations.ts'
 import { Failure } from '../failure.ts'
 import { readJson } from './body.ts'
 import { ownDialect } from './envelope.ts'
 import type { Call, Route } from './route.ts'
 
 const title = z.string().trim().min(1, 'is empty').max(200, 'is longer than 200 characters')
-const renaming = z.object({ title })
+const naming = z
+  .object({ title: title.exactOptional(), pinned: z.boolean().exactOptional() })
+  .refine((wish) => Object.keys(wish).length > 0, 'neither title nor pinned is there')
+const branching = z.object({ before: z.string().min(1).max(64) })
 const limit = z.coerce.number().int().min(1).max(100)
 const formats = ['markdown', 'json'] as const
 type Format = (typeof formats)[number]
@@ -20,6 +30,8 @@ type Format = (typeof formats)[number]
 /** What people said is nobody else's to keep, a cache's neither. */
 const headers = { 'cache-control': 'no-store' }
 const longestName = 60
+/** Shown in a page of ours; anything else is a file to keep, whatever it calls itself. */
+const picturesShown = new Set('png jpeg webp gif avif'.split(' ').map((kind) => `image/${kind}`))
 
 export function conversationRoutes(conversations: Conversations): Route[] {
   /** Whose it is that is asked for, in a call that may ask for it. */
@@ -59,12 +71,51 @@ export function conversationRoutes(conversations: Conversations): Route[] {
       'x-content-type-options': 'nosniff',
     })
   }
-  const rename = async (call: Call): Promise<Response> => {
+  const name = async (call: Call): Promise<Response> => {
     const { owner, id } = asked(call)
-    const wish = renaming.safeParse(await readJson(call.incoming))
+    const wish = naming.safeParse(await readJson(call.incoming))
+    if (!wish.success) {
+      const [issue] = wish.error.issues
+      throw new Failure(
+        'invalid',
+        `${issue?.path.join('.') || 'The body'}: ${issue?.message}. Send {"title": …, "pinned": …}, or one of them.`,
+      )
+    }
+    return call.c.json(await conversations.name(owner, id, wish.data), 200, headers)
+  }
+  const itemsBefore = async (call: Call): Promise<Response> => {
+    const { owner, id } = asked(call)
+    const before = call.c.req.query('before')
+    const count = limitOf(call.c.req.query('limit'))
+    const { items, earlier } = await conversations.itemsBefore(owner, id, before, count)
+    const page: ItemPage = { items: items.map(withoutPictures), earlier }
+    return call.c.json(page, 200, headers)
+  }
+  const picture = async (call: Call): Promise<Response> => {
+    const { owner, id } = asked(call)
+    const { item = '', index } = call.c.req.param()
+    const found = pictureOf(await conversations.item(owner, id, item), Number(index))
+    if (!found) throw new Failure('not_found', 'There is no picture at this place.')
+    const isShown = picturesShown.has(found.type)
+    return call.c.body(new Uint8Array(found.bytes), 200, {
+      'content-type': isShown ? found.type : 'application/octet-stream',
+      'content-disposition': isShown ? 'inline' : attachment('picture'),
+      'content-security-policy': "default-src 'none'; sandbox",
+      'x-content-type-options': 'nosniff',
+      'cache-control': 'private, no-store',
+    })
+  }
+  const branch = async (call: Call): Promise<Response> => {
+    const { owner, id } = asked(call)
+    const wish = branching.safeParse(await readJson(call.incoming))
     if (!wish.success)
-      throw new Failure('invalid', `title: ${wish.error.issues[0]?.message}. Send {"title": …}.`)
-    return call.c.json(await conversations.rename(owner, id, wish.data.title), 200, headers)
+      throw new Failure('invalid', 'before: send {"before": …}, the id of the first item to leave out.')
+    return call.c.json(await conversations.branch(owner, id, wish.data.before), 201, headers)
+  }
+  const branches = async (call: Call): Promise<Response> => {
+    const { owner, id } = asked(call)
+    const found: BranchList = await conversations.branches(owner, id)
+    return call.c.json(found, 200, headers)
   }
   const remove = async (call: Call): Promise<Response> => {
     const { owner, id } = asked(call)
@@ -83,7 +134,8 @@ export function conversationRoutes(conversations: Conversations): Route[] {
       ...route,
       method: 'GET',
       path: place,
-      summary: 'One’s conversations, the newest first: ?before=NEXT&limit=N, or ?search=WORDS',
+      summary:
+        'One’s conversations, the pinned and then the newest first: ?before=NEXT&limit=N, or ?search=WORDS',
       quiet: true,
       handle: list,
     },
@@ -104,11 +156,44 @@ export function conversationRoutes(conversations: Conversations): Route[] {
     },
     {
       ...route,
+      method: 'GET',
+      path: `${place}/:id/items`,
+      summary:
+        'Items of a conversation, the last or those right before one: ?before=ITEM&limit=N. Pictures are left out',
+      quiet: true,
+      handle: itemsBefore,
+    },
+    {
+      ...route,
+      method: 'GET',
+      path: `${place}/:id/items/:item/content/:index`,
+      summary: 'A picture of an item, by its place in the content',
+      quiet: true,
+      handle: picture,
+    },
+    {
+      ...route,
+      method: 'POST',
+      path: `${place}/:id/branches`,
+      summary: 'Another conversation with the same items as far as one',
+      body: branching,
+      handle: branch,
+    },
+    {
+      ...route,
+      method: 'GET',
+      path: `${place}/:id/branches`,
+      summary: 'Where the branches of a conversation part',
+      quiet: true,
+      handle: branches,
+    },
+    {
+      ...route,
       method: 'PATCH',
       path: `${place}/:id`,
-      summary: 'Name a conversation',
-      body: renaming,
-      handle: rename,
+      summary: 'Name a conversation, or pin it',
+      body: naming,
+      handle: name,
     },
     {
       ...route,

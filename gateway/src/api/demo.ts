@@ -2,13 +2,13 @@
 import { randomUUID } from 'node:crypto'
 import { stream, streamSSE } from 'hono/streaming'
 import { demoChat, demoModel } from '#engines/demo.ts'
-import type { Engines } from '#engines/engine.ts'
+import type { EngineView } from '#engines/engine.ts'
 import type { ModelRequest } from './body.ts'
 import { readMessages } from './messages.ts'
 import type { Call } from './route.ts'
 
 /** Whether there is nothing but the demo. */
-export function isDemo({ states }: Engines): boolean {
+export function isDemo({ states }: EngineView): boolean {
   return states.chat.kind === 'demo'
 }
 

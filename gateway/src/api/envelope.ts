@@ -7,6 +7,7 @@ const statuses = {
   forbidden: 403,
   not_found: 404,
   method: 405,
+  conflict: 409,
   too_large: 413,
   misdirected: 421,
   rate_limited: 429,
@@ -29,7 +30,7 @@ export const ollamaDialect: Dialect = { error: ({ message }) => ({ error: messag
 
 /** Our own paths: an object with a code, as `Problem`s have it. */
 export const ownDialect: Dialect = {
-  error: ({ code, message }) => ({ error: { code, message, remedy: '' } }),
+  error: ({ detail, message, remedy }) => ({ error: { code: detail, message, remedy } }),
 }
 
 const openAiCodes: Partial<Record<FailureCode, string>> = {

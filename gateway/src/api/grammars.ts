@@ -5,7 +5,10 @@ import type { Grammar } from '#engines/tap.ts'
 
 type Body = Readonly<Record<string, unknown>>
 
-const count = (value: unknown): number => (typeof value === 'number' && value >= 0 ? value : 0)
+/** More than any model reads or writes at once: what others say of their counts spends budgets. */
+const mostTokens = 100_000_000
+const count = (value: unknown): number =>
+  typeof value === 'number' && value >= 0 ? Math.min(Math.floor(value), mostTokens) : 0
 
 /** Ollama leaves out a count that is nought. */
 export const nativeGrammar: Grammar = {

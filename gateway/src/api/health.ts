@@ -1,6 +1,6 @@
 /** Whether the gateway serves, and with what. */
 import { z } from 'zod'
-import type { Engines } from '#engines/engine.ts'
+import type { EngineView } from '#engines/engine.ts'
 import type { EngineStates } from '#protocol/events.ts'
 import packageJson from '../../package.json' with { type: 'json' }
 import { ollamaDialect } from './envelope.ts'
@@ -16,6 +16,10 @@ const engineState = z.object({
 
 /** The answer of `GET /health`. */
 export const health = z.object({
+  /** As the mesh relay's protocol has it. */
+  ok: z.literal(true),
+  /** Meshes that are connected to the relay. */
+  connected: z.number(),
   /** `degraded` while a demo answers in place of a real engine. */
   status: z.enum(['ok', 'degraded']),
   version: z.string(),
@@ -25,7 +29,7 @@ export const health = z.object({
 export type Health = z.infer<typeof health>
 
 /** What every gateway of its kind is asked by those who watch it. */
-export function healthRoutes(engines: Engines, ready: () => boolean): Route[] {
+export function healthRoutes(engines: EngineView, ready: () => boolean, connected: () => number): Route[] {
   const watch = { group: 'guest', method: 'GET', dialect: ollamaDialect, quiet: true } as const
   return [
     {
@@ -48,12 +52,21 @@ export function healthRoutes(engines: Engines, ready: () => boolean): Route[] {
       group: 'member',
       path: '/health',
       summary: 'How the engines are',
-      handle: ({ c }) => c.json(readHealth(engines)),
+      handle: ({ c }) => c.json(readHealth(engines, connected())),
     },
   ]
 }
 
-function readHealth({ states }: Engines): Omit<Health, 'engines'> & { engines: EngineStates } {
+function readHealth(
+  { states }: EngineView,
+  connected: number,
+): Omit<Health, 'engines'> & { engines: EngineStates } {
   const real = [states.chat, states.transcription].every(({ kind, ready }) => kind !== 'demo' && ready)
-  return { status: real ? 'ok' : 'degraded', version: packageJson.version, engines: states }
+  return {
+    ok: true,
+    connected,
+    status: real ? 'ok' : 'degraded',
+    version: packageJson.version,
+    engines: states,
+  }
 }

@@ -8,8 +8,13 @@ afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close()
 })
 
-async function open(answer: (call: Call) => unknown, options: ServeOptions = {}) {
-  const ollama = await serveOllama(answer)
+/** @param shown what Ollama tells of a model, by its name */
+async function open(
+  answer: (call: Call) => unknown,
+  options: ServeOptions = {},
+  shown: Readonly<Record<string, object>> = {},
+) {
+  const ollama = await serveOllama(answer, { shown })
   const api = await serveApi({ ollama: ollama.url, ...options })
   closers.push(ollama.close, api.close)
   const ask = (path: string, body: object, init: RequestInit = {}) =>
@@ -122,13 +127,12 @@ describe('what others use is held within the admin’s limits', () => {
   })
 
   it('and what is shown of a model does not say where it lies', async () => {
-    const { ask } = await open(({ response }) =>
-      json(response, 200, {
-        modelfile: 'FROM /root/.ollama/models/blobs/x',
-        details: { parent_model: '/root/.ollama/models/blobs/y', family: 'llama' },
-        capabilities: ['completion'],
-      }),
-    )
+    const told = {
+      modelfile: 'FROM /root/.ollama/models/blobs/x',
+      details: { parent_model: '/root/.ollama/models/blobs/y', family: 'llama' },
+      capabilities: ['completion'],
+    }
+    const { ask } = await open(done, {}, { 'tiny:latest': told })
     const shown = await (await ask('/api/show', {})).text()
     expect(JSON.parse(shown)).toMatchObject({ capabilities: ['completion'], details: { family: 'llama' } })
     expect(shown).not.toContain('/root')

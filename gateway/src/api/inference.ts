@@ -2,10 +2,12 @@
 import { hash } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
-import { noSuchModel, type Admission, type Permit, type Usage } from '#admission/admission.ts'
+import type { Admission, Permit, Usage } from '#admission/admission.ts'
 import type { Backend } from '#engines/backend.ts'
-import type { Engines } from '#engines/engine.ts'
+import type { EngineView } from '#engines/engine.ts'
 import { forward, type Forwarded } from '#engines/forward.ts'
+import { fullName } from '#protocol/model-name.ts'
+import { missingModel, noSuchModel } from '#engines/no-model.ts'
 import { createTap, type Grammar, type Tap } from '#engines/tap.ts'
 import { queuesAs, type Member } from '#identity/caller.ts'
 import type { OpenRecord, Recorder } from '#ledger/record.ts'
@@ -14,7 +16,7 @@ import { inputBound, writeBody, type EngineLimits, type ModelRequest } from './b
 import type { Call } from './route.ts'
 
 export interface ApiDeps {
-  readonly engines: Engines
+  readonly engines: EngineView
   readonly admission: Admission
   readonly recorder: Recorder
   readonly limits: EngineLimits
@@ -51,10 +53,11 @@ export async function infer(
   const { engines, admission, recorder } = deps
   record.service = wish.service
   const model = engines.pool.resolve(wish.request.model)
-  if (model === undefined || !admission.mayUse(caller, model)) throw missing(engines, wish.request.model)
+  if (model === undefined) throw missingModel(engines.pool, wish.request.model)
+  if (!admission.mayUse(caller, model)) throw noSuchModel(wish.request.model)
   record.model = model
   // An alias is the gateway's own; what Ollama itself takes for a name goes on as it was said.
-  const said = model === `${wish.request.model}:latest` ? wish.request.model : model
+  const said = model === fullName(wish.request.model) ? wish.request.model : model
   const named = { ...wish.request, model: said }
   const bytes = writeBody(named)
   const estimate = Math.ceil(bytes.length / bytesPerToken)
@@ -135,6 +138,7 @@ async function stream(streaming: Streaming): Promise<Forwarded> {
             headers: json,
             body,
             answerHeaders: answerHeaders(permit, record, line.position()),
+            wording: backend.wording,
             tap: (contentType) => timed(createTap(wish.grammar, contentType), record, keeper),
           },
           outgoing,
@@ -143,7 +147,8 @@ async function stream(streaming: Streaming): Promise<Forwarded> {
         const failure = asFailure(error)
         if (failure.code === 'unavailable') backend.failed(failure)
         tried.add(backend)
-        const others = deps.engines.pool.backends.length > tried.size
+        // What is a friend's is nobody else's.
+        const others = backend.friend === undefined && deps.engines.pool.backends.length > tried.size
         if (others && (failure.code === 'unavailable' || failure.code === 'busy')) {
           record.refusal = failure.code
           continue
@@ -299,10 +304,4 @@ function keepPrompt(
 function conversationOf({ key, deviceId }: Member, { model, messages, prompt, input }: ModelRequest): string {
   const beginning = Array.isArray(messages) ? messages.slice(0, 2) : (prompt ?? input)
   return hash('sha1', JSON.stringify([key?.id ?? deviceId, model, beginning])?.slice(0, 65_536) ?? '')
-}
-
-function missing(engines: Engines, model: string): Failure {
-  return engines.pool.models.length === 0
-    ? new Failure('unavailable', 'No engine is connected to this gateway now.', undefined, { retryAfter: 5 })
-    : noSuchModel(model)
 }

@@ -51,6 +51,16 @@ describe('speech', () => {
     ])
   })
 
+  it('has voices that can be chosen, or none', async () => {
+    const speech = createSpeech({ engine: 'espeak-ng' })
+    const { url } = await open({ ...(speech && { speech }) })
+    const list = async (at: string) => (await fetch(`${at}/v1/audio/voices`)).json()
+    expect(await list(url)).toMatchObject({
+      voices: expect.arrayContaining([{ id: 'de', name: 'German', language: 'de' }]),
+    })
+    expect(await list((await open({})).url)).toEqual({ voices: [] })
+  })
+
   it('comes as samples at 24 kHz from every engine, for who asks for pcm', async () => {
     const speech = createSpeech({ engine: 'espeak-ng' })
     const { openai } = await open({ ...(speech && { speech }) })

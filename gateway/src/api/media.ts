@@ -1,15 +1,16 @@
 /** Speech, transcripts and pictures: OpenAI's paths for them, and those of the seed API. */
 import { pipeline } from 'node:stream/promises'
-import { Readable } from 'node:stream'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { z } from 'zod'
 import type { TranscriptionWish } from '#engines/engine.ts'
 import type { Images, ImageWish } from '#engines/images.ts'
 import type { Speech } from '#engines/speech.ts'
 import { queuesAs } from '#identity/caller.ts'
+import type { VoiceList } from '#protocol/events.ts'
 import { Failure } from '../failure.ts'
 import { readJson } from './body.ts'
 import { ollamaDialect, openAiDialect } from './envelope.ts'
+import { readForm } from './form.ts'
 import type { ApiDeps } from './inference.ts'
 import type { Call, Route } from './route.ts'
 import { whileOpen } from './while-open.ts'
@@ -21,8 +22,6 @@ export interface MediaDeps extends ApiDeps {
 
 /** As OpenAI has it. */
 const maxSpeechCharacters = 4_096
-/** As OpenAI has it: an hour of speech, compressed. */
-const maxFileBytes = 25 * 1024 * 1024
 
 const speechBody = z.object({
   model: z.string().max(256).optional(),
@@ -80,6 +79,17 @@ export function mediaRoutes(deps: MediaDeps): Route[] {
       },
     },
     {
+      ...openAi,
+      method: 'GET',
+      path: '/v1/audio/voices',
+      summary: 'The voices that speak',
+      quiet: true,
+      async handle({ c }) {
+        const list: VoiceList = { voices: (await deps.speech?.voices()) ?? [] }
+        return c.json(list)
+      },
+    },
+    {
       ...seed,
       path: '/tts/api/speak',
       summary: 'Text to speech',
@@ -89,24 +99,7 @@ export function mediaRoutes(deps: MediaDeps): Route[] {
         return speak(call, deps, { text, voice, speed, format: undefined })
       },
     },
-    {
-      ...openAi,
-      path: '/v1/audio/transcriptions',
-      summary: 'Speech to text; multipart/form-data with file',
-      handle: (call) => transcribe(call, deps, false),
-    },
-    {
-      ...openAi,
-      path: '/v1/audio/translations',
-      summary: 'Speech of any language to English text; multipart/form-data with file',
-      handle: (call) => transcribe(call, deps, true),
-    },
-    {
-      ...seed,
-      path: '/whisper/api/transcribe',
-      summary: 'Speech to text; multipart/form-data with file',
-      handle: (call) => transcribe(call, deps, false),
-    },
+    ...transcriptionRoutes(deps),
     {
       ...openAi,
       path: '/v1/images/generations',
@@ -141,6 +134,32 @@ export function mediaRoutes(deps: MediaDeps): Route[] {
         const made = await draw(call, deps, { ...read(imageBody, await readJson(call.incoming)), count: 1 })
         return call.c.json({ image: made.images[0], parameters: made.parameters, info: made.info })
       },
+    },
+  ]
+}
+
+export function transcriptionRoutes(deps: ApiDeps): Route[] {
+  const openAi = { group: 'member', dialect: openAiDialect, method: 'POST' } as const
+  return [
+    {
+      ...openAi,
+      path: '/v1/audio/transcriptions',
+      summary: 'Speech to text; multipart/form-data with file',
+      handle: (call) => transcribe(call, deps, false),
+    },
+    {
+      ...openAi,
+      path: '/v1/audio/translations',
+      summary: 'Speech of any language to English text; multipart/form-data with file',
+      handle: (call) => transcribe(call, deps, true),
+    },
+    {
+      group: 'member',
+      dialect: ollamaDialect,
+      method: 'POST',
+      path: '/whisper/api/transcribe',
+      summary: 'Speech to text; multipart/form-data with file',
+      handle: (call) => transcribe(call, deps, false),
     },
   ]
 }
@@ -181,18 +200,18 @@ async function speak(
   return RESPONSE_ALREADY_SENT
 }
 
-async function transcribe(call: Call, deps: MediaDeps, translate: boolean): Promise<Response> {
+async function transcribe(call: Call, deps: ApiDeps, translate: boolean): Promise<Response> {
   const { incoming, record } = call
   record.service = 'transcription'
   return whileOpen(call, deps, 'transcription', async (permit, left) => {
-    const form = await readForm(call)
+    const form = await readForm(incoming)
     const file = form.get('file') ?? form.get('audio')
     if (!(file instanceof File))
       throw new Failure('invalid', 'file: send the recording as multipart/form-data.')
     const wish = transcriptionWish(form, translate)
     // Whichever there is now: one may have come or gone during the upload.
     const { transcriber } = deps.engines
-    record.backend = transcriber.kind
+    record.backend = transcriber.lender ?? transcriber.kind
     const { contentType, text } = await transcriber.transcribeFile(file, { ...wish, ...queuing(call) }, left)
     record.firstByteAt = Date.now()
     return new Response(text, {
@@ -222,28 +241,6 @@ function transcriptionWish(form: FormData, translate: boolean): TranscriptionWis
   if (wish.format !== undefined && !/^(?:json|text|srt|verbose_json|vtt)$/.test(wish.format))
     throw new Failure('invalid', 'response_format: json, text, srt, verbose_json or vtt.')
   return wish
-}
-
-async function readForm({ c, incoming }: Call): Promise<FormData> {
-  if (!/^multipart\/form-data;/i.test(incoming.headers['content-type'] ?? ''))
-    throw new Failure('invalid', 'file: send the recording as multipart/form-data.')
-  let bytes = 0
-  const limited = Readable.toWeb(incoming).pipeThrough(
-    new TransformStream<Uint8Array, Uint8Array>({
-      transform(chunk, controller) {
-        bytes += chunk.length
-        if (bytes > maxFileBytes) controller.error(new Failure('too_large', 'file: at most 25 MiB.'))
-        else controller.enqueue(chunk)
-      },
-    }),
-  )
-  const type = c.req.header('content-type') ?? ''
-  return new Response(limited as ReadableStream, { headers: { 'content-type': type } })
-    .formData()
-    .catch((error: unknown) => {
-      if (bytes > maxFileBytes) throw new Failure('too_large', 'file: at most 25 MiB.')
-      throw new Failure('invalid', 'The body is no multipart/form-data.', error)
-    })
 }
 
 async function draw(

@@ -1,8 +1,9 @@
 /** Ollama's native API: what is on the list is streamed through, what changes the house is refused for good. */
 import { z } from 'zod'
-import { noSuchModel } from '#admission/admission.ts'
 import { demoModel } from '#engines/demo.ts'
-import { isRecord } from '#engines/json.ts'
+import { isRecord, parseJson } from '#engines/json.ts'
+import { missingModel, noSuchModel } from '#engines/no-model.ts'
+import { textOf } from '#engines/text-of.ts'
 import type { Member } from '#identity/caller.ts'
 import { Failure } from '../failure.ts'
 import { readModelRequest, staysHere, withinLimits, writeBody, type ModelRequest } from './body.ts'
@@ -130,17 +131,22 @@ export function ollamaRoutes(deps: ApiDeps): Route[] {
       method: 'ALL',
       path: '/api/*',
       handle({ c }) {
-        if (refused.test(c.req.path))
-          throw new Failure(
-            'forbidden',
-            'Models and accounts are managed on the gateway’s own machine, never through the gateway.',
-          )
+        refuseMutation(c.req.path)
         if (served.has(c.req.path))
           throw new Failure('method', `${c.req.path} is not asked by ${c.req.method}.`)
         throw new Failure('not_found', `The gateway serves ${[...served].join(', ')}.`)
       },
     },
   ]
+}
+
+/** Throws a `Failure` for a path that nobody may ask for. */
+export function refuseMutation(path: string): void {
+  if (refused.test(path))
+    throw new Failure(
+      'forbidden',
+      'Models and accounts are managed on the gateway’s own machine, never through the gateway.',
+    )
 }
 
 const served = new Set([
@@ -202,11 +208,15 @@ export const embeddings: Pick<Inference, 'service' | 'output' | 'limited' | 'eve
   events: false,
 }
 
+/** A large model has a vocabulary to tell. */
+const maxShownBytes = 32 * 1024 * 1024
+
 /** What the model is, without the file that says where on the machine it lies. */
 async function show({ c, incoming, caller }: Call, { engines, admission }: ApiDeps): Promise<Response> {
   const { model: asked } = await readModelRequest(incoming)
   const name = engines.pool.resolve(asked)
-  if (name === undefined || !admission.mayUse(caller, name)) throw noSuchModel(asked)
+  if (name === undefined) throw missingModel(engines.pool, asked)
+  if (!admission.mayUse(caller, name)) throw noSuchModel(asked)
   const place = await engines.pool.place({
     model: name,
     kind: 'ollama',
@@ -215,7 +225,7 @@ async function show({ c, incoming, caller }: Call, { engines, admission }: ApiDe
     signal: c.req.raw.signal,
   })
   place.leave()
-  const { upstream, base } = place.backend
+  const { upstream, base, wording } = place.backend
   const body = writeBody({ model: name })
   const answer = await upstream
     .request({
@@ -225,9 +235,9 @@ async function show({ c, incoming, caller }: Call, { engines, admission }: ApiDe
       body,
     })
     .catch((error: unknown) => {
-      throw new Failure('unavailable', 'The engine does not answer.', error)
+      throw wording?.away(error) ?? new Failure('unavailable', 'The engine does not answer.', error)
     })
-  const read: unknown = await answer.body.json().catch(() => undefined)
+  const read = parseJson(await textOf(answer.body, maxShownBytes))
   if (answer.statusCode !== 200 || !isRecord(read))
     throw new Failure('bad_upstream', 'The engine did not say what this model is.')
   // A model that was made of a file has its path for a parent.

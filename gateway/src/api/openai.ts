@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { demoModel } from '#engines/demo.ts'
 import { isRecord } from '#engines/json.ts'
+import { friendOf } from '#protocol/model-name.ts'
 import { Failure } from '../failure.ts'
 import { readModelRequest, staysHere, type ModelRequest } from './body.ts'
 import { demoOpenAi, isDemo } from './demo.ts'
@@ -18,7 +19,12 @@ const message = z.looseObject({ role: z.string(), content: z.unknown() })
 export function openAiRoutes(deps: ApiDeps): Route[] {
   const { engines } = deps
   const route = { group: 'member', dialect: openAiDialect } as const
-  const describe = (id: string) => ({ id, object: 'model', created: 0, owned_by: 'library' })
+  const describe = (id: string) => ({
+    id,
+    object: 'model',
+    created: 0,
+    owned_by: friendOf(id) ?? 'library',
+  })
   const names = (call: Call) =>
     isDemo(engines) ? [demoModel] : modelsFor(deps, call.caller).map(({ name }) => name)
   return [

@@ -32,7 +32,7 @@ export interface Call extends Visit {
 }
 
 interface Place {
-  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE' | 'OPTIONS' | 'ALL'
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'OPTIONS' | 'ALL'
   /** As Hono reads it. */
   readonly path: string
   readonly dialect: Dialect
@@ -107,7 +107,7 @@ function refuse(
   outgoing: ServerResponse,
   { log }: RouteDeps,
 ): Response {
-  record.refusal = failure.code
+  record.refusal = failure.detail
   if (failure.code === 'internal')
     log.error({ err: failure.cause ?? failure, path, request: record.id }, 'a request failed')
   else if (failure.cause !== undefined)

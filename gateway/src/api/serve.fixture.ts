@@ -14,15 +14,19 @@ import { pino } from 'pino'
 import { createEngines } from '#engines/discovery.ts'
 import type { Images } from '#engines/images.ts'
 import type { Speech } from '#engines/speech.ts'
+import { createFriends, type Friends } from '#friends/friends.ts'
+import { friendPath } from '#friends/protocol.ts'
 import type { AppEnv } from '#identity/app-env.ts'
 import { createDirectory } from '#identity/directory.ts'
 import { createKeyring } from '#identity/keyring.ts'
 import { openLedgerDatabase, type LedgerTables } from '#ledger/database.ts'
 import { openRecords, type Records } from '#ledger/records.ts'
 import { ownNames } from '#listener/origin.ts'
+import { createHub, type Hub } from '#tunnel/hub.ts'
 import { readConfig } from '../config.ts'
 import { anthropicRoutes } from './anthropic.ts'
 import { healthRoutes } from './health.ts'
+import { lentRoutes } from './lent.ts'
 import { mediaRoutes } from './media.ts'
 import { ollamaRoutes } from './ollama.ts'
 import { openAiElsewhere, openAiRoutes } from './openai.ts'
@@ -53,6 +57,8 @@ export interface ServeOptions {
   /** Where the ledger is; left out, in a directory of its own. */
   readonly ledger?: string
   readonly more?: readonly Route[]
+  /** Between two pings of a tunnel, ms. */
+  readonly pingEveryMs?: number
 }
 
 export interface ServedApi {
@@ -60,6 +66,10 @@ export interface ServedApi {
   /** The secrets of the keys, by name. */
   readonly secrets: Readonly<Record<string, string>>
   readonly records: Records
+  /** Lenders dial `url`. */
+  readonly hub: Hub
+  /** They dial `url`, and a mesh's secret is `secret of ` and its id. */
+  readonly friends: Friends
   /** The ledger's file. */
   readonly ledger: string
   /** Takes up other keys or allowances. */
@@ -93,7 +103,7 @@ export async function serveApi(options: ServeOptions = {}): Promise<ServedApi> {
       parallel: options.parallel ?? 64,
     })),
     aliases: options.aliases ?? {},
-    ...(options.whisper !== undefined && { whisper: options.whisper }),
+    ...(options.whisper !== undefined && { whisper: { url: options.whisper, parallel: 1 } }),
     log,
     everyMs: options.lookEveryMs ?? 60_000,
   })
@@ -118,16 +128,36 @@ export async function serveApi(options: ServeOptions = {}): Promise<ServedApi> {
   }
   const services = (options.services ?? []).map(openService)
   const models = [...openAiRoutes(deps), ...mediaRoutes(deps), ...anthropicRoutes(deps)]
+  let port = 0
+  const names = () => ownNames(['127.0.0.1', 'localhost'], port, options.origins)
+  const lenders = new Set<string>()
+  const hub = createHub({
+    identity,
+    names,
+    recorder,
+    engines,
+    log,
+    note: async ({ name }) => void lenders.add(name),
+    ...(options.pingEveryMs !== undefined && { pingEveryMs: options.pingEveryMs }),
+  })
+  const friends = createFriends({
+    engines,
+    api: deps,
+    recorder,
+    verify: async (meshId, secret) => (secret === `secret of ${meshId}` ? meshId : undefined),
+    log,
+    ...(options.pingEveryMs !== undefined && { pingEveryMs: options.pingEveryMs }),
+  })
+  const isKnown = async (_person: string, name: string) => lenders.has(name)
   const routes = [
-    ...healthRoutes(engines, records.healthy),
+    ...healthRoutes(engines, records.healthy, () => 0),
     ...models,
     ...ollamaRoutes(deps),
     ...serviceRoutes(services, deps),
+    ...lentRoutes({ api: deps, hub, isKnown }),
     ...(options.more ?? []),
   ]
   const app = new Hono<AppEnv>()
-  let port = 0
-  const names = () => ownNames(['127.0.0.1', 'localhost'], port, options.origins)
   register(app, [...routes, openAiElsewhere(models), openApiRoute(routes)], {
     identity,
     names,
@@ -135,12 +165,18 @@ export async function serveApi(options: ServeOptions = {}): Promise<ServedApi> {
     log,
   })
   const server = createServer(getRequestListener(app.fetch))
+  server.on('upgrade', (request, socket, head) => {
+    if (request.url?.startsWith(friendPath)) friends.upgrade(request, socket, head)
+    else hub.upgrade(request, socket, head)
+  })
   await new Promise<void>((settle) => server.listen(0, '127.0.0.1', settle))
   ;({ port } = server.address() as AddressInfo)
   return {
     url: `http://127.0.0.1:${port}`,
     secrets,
     records,
+    hub,
+    friends,
     ledger: file,
     update(change) {
       access = change(access)
@@ -157,6 +193,8 @@ export async function serveApi(options: ServeOptions = {}): Promise<ServedApi> {
       return rows
     },
     async close() {
+      await friends.close()
+      await hub.close()
       await new Promise<void>((settle) => {
         server.close(() => settle())
         server.closeAllConnections()

@@ -45,7 +45,7 @@ export function serviceRoutes(services: readonly Service[], deps: ApiDeps): Rout
 }
 
 /** Headers that mean something to a service; who the caller is, and its key, stay here. */
-const passedOn = ['content-type', 'content-length', 'accept', 'accept-language', 'range'] as const
+export const passedOn = ['content-type', 'content-length', 'accept', 'accept-language', 'range'] as const
 
 async function pass(call: Call, service: Service, deps: ApiDeps): Promise<Response> {
   const { c, incoming, outgoing, record } = call

@@ -75,18 +75,9 @@ async function requests({ ledger, since, options }: Report): Promise<Result> {
   ]
 }
 
-/** Habits are known from a month. */
-const habitMs = 30 * 86_400_000
-
 async function threats({ ledger, since }: Report): Promise<Result> {
-  const { findThreats } = await import('#ledger/threats.ts')
-  const rows = await ledger
-    .selectFrom('audit')
-    .select(['at', 'address', 'device', 'key', 'key_id', 'person', 'path', 'status', 'refusal'])
-    .where('at', '>=', since - habitMs)
-    .orderBy('at')
-    .execute()
-  const found = findThreats(rows, await ledger.selectFrom('key_uses').selectAll().execute(), since)
+  const { readThreats } = await import('#ledger/report.ts')
+  const found = await readThreats(ledger, since)
   return [
     { threats: found },
     found.length === 0

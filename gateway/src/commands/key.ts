@@ -7,7 +7,7 @@ import {
   type CommonOptions,
 } from '@sotto/provisioning/commands/network-state.ts'
 import type { Output } from '@sotto/provisioning/commands/output.ts'
-import type { Key, MadeKey } from '@sotto/provisioning/registry/key.ts'
+import type { MadeKey } from '@sotto/provisioning/registry/key.ts'
 import { Command } from 'commander'
 import { when, withLedger } from './ledger-state.ts'
 import { readAllowance, withAllowance, type AllowanceOptions } from './limit.ts'
@@ -42,8 +42,8 @@ function add(output: Output): Command {
     .option('--expires <when>', 'a date, or a time from now such as 90d')
     .option('--log-prompts <life>', 'keep what it asks and is answered for that long, for example 7d')
   return withAllowance(command).action(async (name: string, options: AddOptions) => {
-    const { personOf, readDuration, readList, readTime } =
-      await import('@sotto/provisioning/commands/arguments.ts')
+    const { readDuration, readList, readTime } = await import('@sotto/provisioning/commands/arguments.ts')
+    const { personOf } = await import('@sotto/provisioning/registry/person.ts')
     const { addKey } = await import('@sotto/provisioning/registry/key.ts')
     const { findDevice } = await import('@sotto/provisioning/registry/device.ts')
     const allowance = await readAllowance(options)
@@ -60,7 +60,7 @@ function add(output: Output): Command {
         ...(options.logPrompts !== undefined && { promptLogMs: readDuration(options.logPrompts) }),
       })
       await acted(opened)
-      show(output, made, `Made “${made.key.name}” for ${made.key.person}. It is shown this once:`)
+      await show(output, made, `Made “${made.key.name}” for ${made.key.person}. It is shown this once:`)
     })
   })
 }
@@ -76,7 +76,11 @@ function rotate(output: Output): Command {
       await withNetwork(options, async (opened) => {
         const made = await rotateKey(opened.database, name, readDuration(options.overlap))
         await acted(opened)
-        show(output, made, `Another secret for “${made.key.name}”; the old one ends in ${options.overlap}:`)
+        await show(
+          output,
+          made,
+          `Another secret for “${made.key.name}”; the old one ends in ${options.overlap}:`,
+        )
       })
     })
 }
@@ -85,16 +89,13 @@ function list(output: Output): Command {
   return common(new Command('list'))
     .description('the keys, where they may be used, and when they were last')
     .action(async (options: CommonOptions) => {
-      const { listKeys } = await import('@sotto/provisioning/registry/key.ts')
-      const { listDevices } = await import('@sotto/provisioning/registry/device.ts')
+      const { viewKeys } = await import('@sotto/provisioning/registry/view.ts')
       const { readKeyUses } = await import('#ledger/report.ts')
       await withNetwork(options, async ({ database }) =>
         withLedger(options, async (ledger) => {
           const uses = await readKeyUses(ledger)
-          const devices = new Map((await listDevices(database)).map(({ id, name }) => [id, name]))
-          const keys = (await listKeys(database)).map((key) => ({
-            ...view(key),
-            device: key.deviceId === null ? null : (devices.get(key.deviceId) ?? 'a removed device'),
+          const keys = (await viewKeys(database)).map((key) => ({
+            ...key,
             lastUse: uses.get(key.id) ?? null,
           }))
           const lines = keys.map((key) => [
@@ -123,14 +124,14 @@ function change(output: Output, how: keyof typeof says, description: string): Co
     .description(description)
     .argument('<name>')
     .action(async (name: string, options: CommonOptions) => {
-      const { removeKey, setKeyDisabled } = await import('@sotto/provisioning/registry/key.ts')
+      const { removeKey, setKeyDisabled, withoutHashes } = await import('@sotto/provisioning/registry/key.ts')
       await withNetwork(options, async (opened) => {
         const key =
           how === 'remove'
             ? await removeKey(opened.database, name)
             : await setKeyDisabled(opened.database, name, how === 'disable')
         await acted(opened)
-        output.result({ key: view(key) }, `The key “${key.name}” ${says[how]}.`)
+        output.result({ key: withoutHashes(key) }, `The key “${key.name}” ${says[how]}.`)
       })
     })
 }
@@ -142,31 +143,19 @@ function expire(output: Output): Command {
     .argument('<when>', 'a date, a time from now such as 30d, now, or never')
     .action(async (name: string, at: string, options: CommonOptions) => {
       const { readTime } = await import('@sotto/provisioning/commands/arguments.ts')
-      const { expireKey } = await import('@sotto/provisioning/registry/key.ts')
+      const { expireKey, withoutHashes } = await import('@sotto/provisioning/registry/key.ts')
       await withNetwork(options, async (opened) => {
         const key = await expireKey(opened.database, name, at === 'never' ? null : readTime(at))
         await acted(opened)
         output.result(
-          { key: view(key) },
+          { key: withoutHashes(key) },
           `The key “${key.name}” is of use until ${key.expiresAt ?? 'it is removed'}.`,
         )
       })
     })
 }
 
-function show(output: Output, { key, secret }: MadeKey, text: string): void {
-  output.result({ key: view(key), secret }, `${text}\n\n${secret}`)
-}
-
-/** A key without its hashes. */
-function view({ secrets, ...key }: Key) {
-  const now = Date.now()
-  const state =
-    key.disabledAt === null
-      ? key.expiresAt !== null && Date.parse(key.expiresAt) <= now
-        ? 'expired'
-        : 'in use'
-      : 'disabled'
-  const current = secrets.filter(({ expiresAt }) => expiresAt === null || Date.parse(expiresAt) > now)
-  return { ...key, state, prefixes: current.map(({ prefix }) => prefix) }
+async function show(output: Output, { key, secret }: MadeKey, text: string): Promise<void> {
+  const { withoutHashes } = await import('@sotto/provisioning/registry/key.ts')
+  output.result({ key: withoutHashes(key), secret }, `${text}\n\n${secret}`)
 }

@@ -32,7 +32,7 @@ export function withAllowance(command: Command): Command {
   command
     .option(
       '--services <names>',
-      'chat, embeddings, transcription, speech, images, realtime or a service’s name; or all',
+      'chat, embeddings, transcription, speech, images, realtime, rooms or a service’s name; or all',
     )
     .option('--models <names>', 'names with commas between them, where * stands for any text; or all')
   for (const [flags, description] of Object.values(numbers)) command.option(flags, `${description}; or none`)
@@ -107,28 +107,19 @@ async function whatIsLeft(ledger: import('#ledger/database.ts').LedgerDatabase):
 }
 
 async function show(database: Database, party: string, left: Left): Promise<[object, string]> {
-  const { findSubject } = await import('@sotto/provisioning/registry/party.ts')
-  const { readAllowances, unlimited } = await import('@sotto/provisioning/registry/allowance.ts')
-  const subject = await findSubject(database, party)
-  const allowance = (await readAllowances(database)).get(subject) ?? unlimited
+  const { findAllowance } = await import('@sotto/provisioning/registry/party.ts')
+  const { subject, allowance } = await findAllowance(database, party)
   const rest = left(subject, allowance)
   return [{ party, allowance, left: rest }, `${party}: ${describe(allowance, rest)}`]
 }
 
 async function listAll(database: Database, left: Left): Promise<[object, string]> {
-  const { readAllowances } = await import('@sotto/provisioning/registry/allowance.ts')
-  const { listKeys } = await import('@sotto/provisioning/registry/key.ts')
-  const { listTenants } = await import('@sotto/provisioning/registry/tenant.ts')
-  const { listDevices } = await import('@sotto/provisioning/registry/device.ts')
-  const names = new Map<string, string>([
-    ...(await listTenants(database)).map(({ id, name }) => [`tenant:${id}`, `tenant:${name}`] as const),
-    ...(await listKeys(database)).map(({ id, name }) => [`key:${id}`, `key:${name}`] as const),
-    ...(await listDevices(database)).map(({ id, name }) => [`device:${id}`, `device:${name}`] as const),
-  ])
-  const all = [...(await readAllowances(database))].flatMap(([subject, allowance]) => {
-    const party = names.get(subject)
-    return party === undefined ? [] : [{ party, allowance, left: left(subject, allowance) }]
-  })
+  const { listAllowances } = await import('@sotto/provisioning/registry/party.ts')
+  const all = (await listAllowances(database)).map(({ party, subject, allowance }) => ({
+    party,
+    allowance,
+    left: left(subject, allowance),
+  }))
   return [
     { allowances: all },
     all.length === 0

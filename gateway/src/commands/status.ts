@@ -8,13 +8,15 @@ export function statusCommand(output: Output): Command {
   return new Command('status')
     .description('what runs, and how it is')
     .option('--state <dir>', 'state directory')
+    .option('--check', 'end with 1 unless the gateway answers: for what watches it')
     .option('--json', 'print the result as JSON')
-    .action(async (options: { state?: string }) => {
+    .action(async (options: { state?: string; check?: boolean }) => {
       const { openState } = await import('@sotto/provisioning/state.ts')
       const { openDatabase } = await import('@sotto/provisioning/database.ts')
       const { requireNetwork } = await import('@sotto/provisioning/registry/network.ts')
       const { viewDevices } = await import('@sotto/provisioning/registry/view.ts')
       const { readPeers } = await import('@sotto/provisioning/wireguard/interface.ts')
+      const { readRunning } = await import('#announcement.ts')
       const state = openState(options.state)
       const database = await openDatabase(state.database)
       try {
@@ -36,6 +38,7 @@ export function statusCommand(output: Output): Command {
           paths,
           engines: health?.engines ?? null,
         }
+        if (options.check && health === undefined) process.exitCode = 1
         output.result(data, render(data, state.directory))
       } finally {
         await database.destroy()
@@ -44,18 +47,6 @@ export function statusCommand(output: Output): Command {
 }
 
 type State = import('@sotto/provisioning/state.ts').State
-
-async function readRunning(state: State): Promise<{ origins: string[] } | undefined> {
-  const { readFile } = await import('node:fs/promises')
-  const { z } = await import('zod')
-  const { isServed } = await import('@sotto/provisioning/state.ts')
-  const { announcement } = await import('#main.ts')
-  // Whatever a crash left in the file.
-  if (!isServed(state)) return undefined
-  const text = await readFile(announcement(state), 'utf8').catch(() => '')
-  const read = z.object({ origins: z.array(z.string()) }).safeParse(text && JSON.parse(text))
-  return read.success ? read.data : { origins: [] }
-}
 
 /** Undefined where the gateway does not answer in time. */
 async function askHealth(state: State, origin: string): Promise<Health | undefined> {

@@ -66,9 +66,11 @@ function move(output: Output): Command {
     .argument('<person>')
     .argument('<tenant>')
     .action(async (person: string, name: string, options: CommonOptions) => {
-      const { movePerson } = await import('@sotto/provisioning/registry/tenant.ts')
+      const { changePerson } = await import('@sotto/provisioning/registry/person.ts')
+      const { findTenant } = await import('@sotto/provisioning/registry/tenant.ts')
       await withNetwork(options, async (opened) => {
-        const tenant = await movePerson(opened.database, person, name)
+        await changePerson(opened.database, person, { tenant: name })
+        const tenant = await findTenant(opened.database, name)
         await acted(opened)
         output.result({ person, tenant }, `${person} belongs to “${tenant.name}” now.`)
       })

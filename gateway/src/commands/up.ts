@@ -13,8 +13,41 @@ export interface UpDeps {
 }
 
 export function upCommand(deps: UpDeps): Command {
-  return new Command('up')
+  return withUpOptions(new Command('up'))
     .description('start the gateway; make what is missing first')
+    .option('--json', 'print what was started as JSON')
+    .action(async (options: Record<string, unknown>) => {
+      const { readConfig } = await import('#config.ts')
+      const { isSupervised, tellReady } = await import('#daemon/ready.ts')
+      const { start } = await import('#main.ts')
+      const config = readConfig(options)
+      // From here on: a stop in the middle of a start must undo it, too.
+      const asked = deps.asked()
+      const web = await deps.web()
+      const gateway = await start(config, {
+        web,
+        admin: config.admin ?? (await whoStarts()),
+        progress: deps.progress,
+      })
+      const { overlay } = gateway
+      // What only answers on loopback would be no gateway, and nobody there to read why: it is tried again.
+      if (overlay instanceof Error && overlay.code !== 'loopback' && isSupervised()) {
+        await gateway.close()
+        throw overlay
+      }
+      gateway.engines.onChange((states) => {
+        deps.progress.notice(`Ollama ${describe(states.chat)} · Whisper ${describe(states.transcription)}`)
+      })
+      deps.output.result(summary(gateway), await welcome(gateway))
+      if (isSupervised()) await tellReady(`Serving ${gateway.origins.join(' ')}`)
+      await asked
+      await gateway.close()
+    })
+}
+
+/** What `sotto up` and the service that runs it can be told. */
+export function withUpOptions(command: Command): Command {
+  return command
     .option('--state <dir>', 'state directory')
     .option('--port <n>', 'HTTPS port (default: 8443)')
     .option('--loopback', 'serve this machine alone, without WireGuard')
@@ -32,24 +65,20 @@ export function upCommand(deps: UpDeps): Command {
       '--config <file>',
       'backends, aliases, services and limits (default: config.yaml in the state directory)',
     )
-    .option('--json', 'print what was started as JSON')
-    .action(async (options: Record<string, unknown>) => {
-      const { userInfo } = await import('node:os')
-      const { readConfig } = await import('#config.ts')
-      const { start } = await import('#main.ts')
-      const config = readConfig(options)
-      // From here on: a stop in the middle of a start must undo it, too.
-      const asked = deps.asked()
-      const web = await deps.web()
-      const admin = process.env.SUDO_USER ?? userInfo().username
-      const gateway = await start(config, { web, admin, progress: deps.progress })
-      gateway.engines.onChange((states) => {
-        deps.progress.notice(`Ollama ${describe(states.chat)} · Whisper ${describe(states.transcription)}`)
-      })
-      deps.output.result(summary(gateway), await welcome(gateway))
-      await asked
-      await gateway.close()
-    })
+    .option('--admin <name>', 'whose gateway a new one is (default: who starts it)')
+    .option('--no-first-device', 'leave the first device to `sotto device add`: nobody sees its code here')
+}
+
+/** The name of the person at the terminal. */
+export async function whoStarts(): Promise<string> {
+  const { userInfo } = await import('node:os')
+  if (process.env.SUDO_USER !== undefined) return process.env.SUDO_USER
+  try {
+    return userInfo().username
+  } catch {
+    // A container's user may have a number and no name.
+    return 'admin'
+  }
 }
 
 function summary({ origins, fingerprint, overlay, firstDevice, engines, state }: Gateway): object {

@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { Item } from '#protocol/events.ts'
 import type { Conversations } from './conversations.ts'
 import type { Change } from './live.ts'
+import type { News } from './news.ts'
 import { answered, openScratch, said } from './open.fixture.ts'
 
 afterEach(() => vi.useRealTimers())
@@ -209,6 +210,216 @@ describe('the list', () => {
       code: 'invalid',
     })
   })
+
+  it('has the pinned before the others, over its pages too, open or not', async () => {
+    const first = await openScratch()
+    vi.useFakeTimers({ toFake: ['Date'], now: 1_000_000 })
+    const ids: string[] = []
+    for (let at = 0; at < 4; at += 1) {
+      vi.setSystemTime(1_000_000 + at * 1_000)
+      ids.push(await talk(first.conversations, 'ada', said(`number ${at}`)))
+    }
+    const [a = '', b = '', c = '', d = ''] = ids
+    vi.setSystemTime(1_010_000)
+    const open = await first.conversations.open('ada', a)
+    expect(await first.conversations.name('ada', a, { pinned: true })).toMatchObject({
+      title: 'number 0',
+      pinned: true,
+    })
+    open.put(said('goes on'))
+    await first.conversations.close()
+    const { conversations } = await openScratch(first.folder)
+    await conversations.name('ada', b, { pinned: true, title: 'Mine' })
+    const page = await conversations.list('ada', { limit: 1 })
+    const rest = await conversations.list('ada', { before: page.next ?? '' })
+    expect([...page.conversations, ...rest.conversations]).toMatchObject([
+      { id: a, pinned: true },
+      { id: b, pinned: true, title: 'Mine' },
+      { id: d, pinned: false },
+      { id: c, pinned: false },
+    ])
+    await conversations.name('ada', a, { pinned: false })
+    expect((await conversations.list('ada')).conversations.map(({ id }) => id)).toEqual([b, a, d, c])
+  })
+})
+
+it('what an earlier version kept is there after an update', async () => {
+  const first = await openScratch()
+  const id = await talk(first.conversations, 'ada', said('from before'))
+  await first.conversations.close()
+  const { DatabaseSync } = await import('node:sqlite')
+  const before = new DatabaseSync(first.file)
+  before.exec(`DROP INDEX conversations_listed; DROP INDEX conversations_family;
+    ALTER TABLE conversations DROP COLUMN pinned; ALTER TABLE conversations DROP COLUMN family;
+    CREATE INDEX conversations_newest ON conversations (owner, updated_at, id);
+    DELETE FROM kysely_migration WHERE name > '0001-conversations'`)
+  before.close()
+  const { conversations } = await openScratch(first.folder)
+  expect((await conversations.list('ada')).conversations).toMatchObject([{ id, family: id, pinned: false }])
+  expect(await conversations.search('ada', 'before')).toMatchObject([{ id }])
+})
+
+describe('a branch', () => {
+  const ids = async (list: Promise<{ conversations: readonly { id: string }[] }>) =>
+    (await list).conversations.map(({ id }) => id)
+
+  it('has the same items as far as one, and goes on by itself, open or not', async () => {
+    const first = await openScratch()
+    const [asked, answer, more] = [said('hello'), answered('Hi.'), said('more')]
+    const thread = await first.conversations.open('ada')
+    for (const item of [asked, answer, more]) thread.put(item)
+    thread.configure({ model: 'large', instructions: 'Be brief.' })
+    const branch = await first.conversations.branch('ada', thread.id, more.id)
+    expect(branch).toMatchObject({ family: thread.id, title: 'hello', model: 'large', pinned: false })
+    const other = await first.conversations.open('ada', branch.id)
+    expect([other.items, other.instructions]).toEqual([[asked, answer], 'Be brief.'])
+    other.put(said('otherwise'))
+    thread.put(said('and on'))
+    await first.conversations.close()
+    const { conversations } = await openScratch(first.folder)
+    const read = async (id: string) => texts((await conversations.read('ada', id)).items)
+    expect(await read(branch.id)).toEqual(['hello', 'Hi.', 'otherwise'])
+    expect(await read(thread.id)).toEqual(['hello', 'Hi.', 'more', 'and on'])
+    const retold = await conversations.branch('ada', thread.id, asked.id)
+    const retelling = await conversations.open('ada', retold.id)
+    expect(retelling.items).toEqual([])
+    retelling.put(said('good evening'))
+    expect(retelling.title).toBe('hello')
+    for (const gone of [
+      conversations.branch('bob', thread.id, asked.id),
+      conversations.branch('ada', thread.id, 'item_none'),
+      conversations.branch('ada', branch.id, more.id),
+      conversations.branches('bob', thread.id),
+    ])
+      await expect(gone).rejects.toMatchObject({ code: 'not_found' })
+  })
+
+  it('stands in the list and in what is found for its family, once, as it was used last', async () => {
+    const { conversations } = await openScratch()
+    const [asked, answer] = [said('about lighthouses'), answered('Tall.')]
+    const root = await talk(conversations, 'ada', asked, answer)
+    const { id: branch } = await conversations.branch('ada', root, answer.id)
+    const alone = await talk(conversations, 'ada', said('alone'))
+    expect(await ids(conversations.list('ada'))).toEqual([alone, branch])
+    expect((await conversations.search('ada', 'lighthouses')).map(({ id }) => id)).toEqual([branch])
+    expect((await conversations.search('ada', 'tall')).map(({ id }) => id)).toEqual([root])
+    // Who goes back to another version uses it.
+    const thread = await conversations.open('ada', root)
+    await thread.flush()
+    expect(await ids(conversations.list('ada'))).toEqual([root, alone])
+    await conversations.name('ada', root, { pinned: true, title: 'Towers' })
+    expect(await conversations.read('ada', branch)).toMatchObject({ title: 'Towers', pinned: true })
+    await conversations.delete('ada', branch)
+    expect(await ids(conversations.list('ada'))).toEqual([alone])
+    await expect(conversations.open('ada', root)).rejects.toMatchObject({ code: 'not_found' })
+    await conversations.restore('ada', root)
+    expect(await conversations.read('ada', branch)).toMatchObject({ title: 'Towers' })
+    expect(await ids(conversations.list('ada'))).toEqual([root, alone])
+  })
+
+  it('parts where its words do, seen from each of its family', async () => {
+    const { conversations } = await openScratch()
+    const [u1, a1, u2, a2] = [said('u1'), answered('a1'), said('u2'), answered('a2')]
+    const root = await talk(conversations, 'ada', u1, a1, u2, a2)
+    expect(await conversations.branches('ada', root)).toEqual({ points: [] })
+    const branch = async (of: string, before: string, ...items: Item[]) => {
+      const { id } = await conversations.branch('ada', of, before)
+      const thread = await conversations.open('ada', id)
+      for (const item of items) thread.put(item)
+      thread.leave()
+      return id
+    }
+    const [v2, w2, v1, b2] = [said('v2'), said('w2'), said('v1'), answered('b2')]
+    const second = await branch(root, u2.id, v2)
+    const retried = await branch(root, a2.id, b2)
+    const third = await branch(second, v2.id, w2)
+    const anew = await branch(root, u1.id, v1)
+    // Nothing is said in it yet.
+    const silent = await branch(root, u2.id)
+    expect((await conversations.branches('ada', root)).points).toEqual([
+      { item: u1.id, versions: [root, anew], current: 0 },
+      { item: u2.id, versions: [root, second, third], current: 0 },
+      { item: a2.id, versions: [root, retried], current: 0 },
+    ])
+    expect((await conversations.branches('ada', second)).points).toEqual([
+      { item: u1.id, versions: [second, anew], current: 0 },
+      { item: v2.id, versions: [retried, second, third], current: 1 },
+    ])
+    expect((await conversations.branches('ada', anew)).points).toEqual([
+      { item: v1.id, versions: [silent, anew], current: 1 },
+    ])
+  })
+})
+
+describe('the items of a conversation', () => {
+  it('come page by page, the last first, open or not', async () => {
+    const first = await openScratch()
+    const items = Array.from({ length: 250 }, (_, at) => said(`line ${at}`))
+    const id = await talk(first.conversations, 'ada', ...items)
+    const read = async (conversations: Conversations) => {
+      const found: Item[] = []
+      for (let earlier = true; earlier;) {
+        const page = await conversations.itemsBefore('ada', id, found[0]?.id)
+        found.unshift(...page.items)
+        ;({ earlier } = page)
+      }
+      return found
+    }
+    expect(await read(first.conversations)).toEqual(items)
+    await first.conversations.close()
+    const { conversations } = await openScratch(first.folder)
+    expect(await read(conversations)).toEqual(items)
+    for (const gone of [
+      conversations.itemsBefore('bob', id, items[9]?.id ?? ''),
+      conversations.itemsBefore('ada', id, 'item_none'),
+      conversations.item('bob', id, items[9]?.id ?? ''),
+    ])
+      await expect(gone).rejects.toMatchObject({ code: 'not_found' })
+  })
+})
+
+describe('news', () => {
+  it('of what is begun, said, changed, deleted and restored come to its owner alone, and not too often', async () => {
+    const { conversations } = await openScratch()
+    const heard: News[] = []
+    const end = conversations.onNews('ada', (news) => heard.push(news))
+    conversations.onNews('bob', () => expect.unreachable())
+    const titles = () =>
+      heard.splice(0).map((news) => ('changed' in news ? news.changed.title : news.removed))
+    const thread = await conversations.open('ada')
+    await thread.flush()
+    expect(titles()).toEqual([])
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    thread.put(said('hello'))
+    await thread.flush()
+    expect(titles()).toEqual(['hello'])
+    for (const words of ['more', 'and more', 'and on']) {
+      thread.put(said(words))
+      await thread.flush()
+    }
+    expect(titles()).toEqual([])
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(titles()).toEqual(['hello'])
+    vi.useRealTimers()
+    await conversations.name('ada', thread.id, { title: 'Mine' })
+    await conversations.name('ada', thread.id, { pinned: true })
+    expect(heard.at(-1)).toMatchObject({ changed: { id: thread.id, pinned: true } })
+    expect(titles()).toEqual(['Mine', 'Mine'])
+    const [first] = thread.items
+    const branch = await conversations.branch('ada', thread.id, first?.id ?? '')
+    expect(heard.at(-1)).toMatchObject({ changed: { id: branch.id, family: thread.id } })
+    // The one that the list shows is told of, whichever was named.
+    await conversations.name('ada', thread.id, { pinned: false })
+    expect(heard.at(-1)).toMatchObject({ changed: { id: branch.id, pinned: false } })
+    titles()
+    await conversations.delete('ada', thread.id)
+    expect(titles().toSorted()).toEqual([thread.id, branch.id].toSorted())
+    await conversations.restore('ada', thread.id)
+    expect(titles()).toEqual(['Mine'])
+    end()
+    await conversations.name('ada', thread.id, { title: 'Unheard' })
+    expect(heard).toEqual([])
+  })
 })
 
 describe('the search', () => {
@@ -251,7 +462,7 @@ describe('the search', () => {
     await thread.flush()
     expect(await conversations.search('ada', 'base64')).toEqual([])
     expect(await conversations.search('ada', 'wording')).toHaveLength(1)
-    await conversations.rename('ada', thread.id, 'Holiday plans')
+    await conversations.name('ada', thread.id, { title: 'Holiday plans' })
     expect((await conversations.search('ada', 'holi'))[0]?.snippet).toEqual([
       { text: 'Holiday', marked: true },
       { text: ' plans', marked: false },
@@ -309,13 +520,16 @@ describe('the search', () => {
     const plan = database
       .prepare(
         `EXPLAIN QUERY PLAN SELECT * FROM conversations WHERE owner = ? AND deleted_at IS NULL
-          AND (updated_at, id) < (?, ?) ORDER BY updated_at DESC, id DESC LIMIT 50`,
+          AND NOT EXISTS (SELECT 1 FROM conversations AS other WHERE other.family = conversations.family
+            AND (other.updated_at, other.id) > (conversations.updated_at, conversations.id))
+          AND (pinned, updated_at, id) < (?, ?, ?)
+          ORDER BY pinned DESC, updated_at DESC, id DESC LIMIT 50`,
       )
-      .all('ada', 1, '')
+      .all('ada', 0, 1, '')
     database.close()
-    expect(plan.map(({ detail }) => detail)).toEqual([
-      expect.stringMatching(/^SEARCH conversations USING INDEX conversations_newest/),
-    ])
+    const details = plan.map(({ detail }) => detail)
+    expect(details.join('\n')).not.toMatch(/SCAN|TEMP B-TREE/)
+    expect(details[0]).toMatch(/^SEARCH conversations USING INDEX conversations_listed/)
   })
 })
 
@@ -326,12 +540,12 @@ describe('a title', () => {
     const thread = await conversations.open('ada', id)
     const heard: Change[] = []
     thread.onChange((change) => heard.push(change))
-    expect(await conversations.rename('ada', id, 'Mine')).toMatchObject({ id, title: 'Mine' })
+    expect(await conversations.name('ada', id, { title: 'Mine' })).toMatchObject({ id, title: 'Mine' })
     expect(heard).toEqual([{ kind: 'renamed', title: 'Mine' }])
     thread.put(said('more'), null)
     await thread.flush()
     expect((await conversations.list('ada')).conversations).toMatchObject([{ title: 'Mine' }])
-    await expect(conversations.rename('bob', id, 'His')).rejects.toMatchObject({ code: 'not_found' })
+    await expect(conversations.name('bob', id, { title: 'His' })).rejects.toMatchObject({ code: 'not_found' })
   })
 
   it('of a conversation that nobody has open is changed, and that is no news in the list', async () => {
@@ -342,7 +556,7 @@ describe('a title', () => {
     const newer = await talk(first.conversations, 'ada', said('newer'))
     await first.conversations.close()
     const { conversations } = await openScratch(first.folder)
-    await conversations.rename('ada', older, 'Renamed')
+    await conversations.name('ada', older, { title: 'Renamed' })
     expect((await conversations.list('ada')).conversations).toMatchObject([
       { id: newer },
       { id: older, title: 'Renamed' },
@@ -379,7 +593,7 @@ describe('a deleted conversation', () => {
     for (const gone of [
       conversations.open('ada', id),
       conversations.read('ada', id),
-      conversations.rename('ada', id, 'x'),
+      conversations.name('ada', id, { title: 'x' }),
       conversations.delete('ada', id),
       conversations.restore('bob', id),
     ])

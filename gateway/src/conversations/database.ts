@@ -3,17 +3,22 @@ import { chmod } from 'node:fs/promises'
 import { connect, migrate } from '@sotto/provisioning/database.ts'
 import { Kysely, SqliteDialect } from 'kysely'
 import type { Generated } from 'kysely'
+import type { Migration } from 'kysely/migration'
 import { createSearch } from './search.ts'
 
 export interface ConversationTable {
   /** What the index of words refers to; it stays through a `VACUUM`, as an implicit row id would not. */
   number: Generated<number>
   id: string
+  /** The first of those that branched off each other: its id. Their owner, title and pin are the same. */
+  family: string
   /** Id of the person, or `host`. */
   owner: string
   title: string
-  /** 1 where a person named it, else its title is made of its first words. */
+  /** 1 where its title stays: a person named it, or branches share it. Else it is made of the first words. */
   titled: number
+  /** 1 where it stands before the others. */
+  pinned: number
   /** Milliseconds since the epoch, as all times here. */
   created_at: number
   /** When something was said last; a new name or model is no news. */
@@ -43,11 +48,17 @@ export interface ConversationTables {
 
 export type ConversationDatabase = Kysely<ConversationTables>
 
+/** @internal */
+export const migrations: Record<string, Migration> = {
+  '0001-conversations': { up: createConversations },
+  '0002-families': { up: createFamilies },
+}
+
 export async function openConversationDatabase(file: string): Promise<ConversationDatabase> {
   const database = new Kysely<ConversationTables>({
     dialect: new SqliteDialect({ database: () => connect(file) }),
   })
-  await migrate(database, file, { '0001-conversations': { up: createConversations } })
+  await migrate(database, file, migrations)
   await chmod(file, 0o600)
   return database
 }
@@ -92,4 +103,26 @@ async function createConversations(database: Kysely<unknown>): Promise<void> {
     .execute()
   await schema.createIndex('items_order').on('items').columns(['conversation_id', 'position']).execute()
   await createSearch(database)
+}
+
+async function createFamilies(database: Kysely<Pick<ConversationTables, 'conversations'>>): Promise<void> {
+  const { schema } = database
+  const table = schema.alterTable('conversations')
+  await table.addColumn('pinned', 'integer', (column) => column.notNull().defaultTo(0)).execute()
+  await table.addColumn('family', 'text', (column) => column.notNull().defaultTo('')).execute()
+  await database
+    .updateTable('conversations')
+    .set(({ ref }) => ({ family: ref('id') }))
+    .execute()
+  await schema.dropIndex('conversations_newest').execute()
+  await schema
+    .createIndex('conversations_listed')
+    .on('conversations')
+    .columns(['owner', 'pinned', 'updated_at', 'id'])
+    .execute()
+  await schema
+    .createIndex('conversations_family')
+    .on('conversations')
+    .columns(['family', 'updated_at', 'id'])
+    .execute()
 }

@@ -1,13 +1,16 @@
 /** The conversations that are open now, and the writing of what changes in them: in order, in batches. */
 import type { Logger } from 'pino'
 import { createLive, type Live, type LiveDeps } from './live.ts'
+import type { Row } from './stored.ts'
 import type { Writer } from './writer.ts'
 
 export interface Held {
   /** Takes one that is not open yet. */
-  add(conversation: Pick<LiveDeps, 'row' | 'stored'>): Live
+  add(conversation: Pick<LiveDeps, 'row' | 'stored' | 'written'>): Live
   /** One that is open, a deleted one too. */
   get(id: string): Live | undefined
+  /** Those of one family that are open. */
+  family(id: string): Live[]
   /** Resolves when everything so far is on disk, but what is in progress; rejects where it could not be written. */
   flush(): Promise<void>
   /** Writes what is left; what is in progress is incomplete then. */
@@ -21,7 +24,12 @@ const retryAfterMs = 1_000
 /** A session that comes back soon, and the end of an answer that was cut, find the conversation as it was. */
 const lingerMs = 5_000
 
-export function createHeld(writer: Pick<Writer, 'write'>, log: Pick<Logger, 'error'>): Held {
+/** @param said called when something new of a conversation is on disk */
+export function createHeld(
+  writer: Pick<Writer, 'write'>,
+  log: Pick<Logger, 'error'>,
+  said: (row: Row) => void,
+): Held {
   const lives = new Map<string, Live>()
   const unwritten = new Set<Live>()
   let timer: NodeJS.Timeout | undefined
@@ -45,6 +53,8 @@ export function createHeld(writer: Pick<Writer, 'write'>, log: Pick<Logger, 'err
       }
       throw error
     })
+    for (const { live, changes } of taken)
+      if (!live.deleted && changes.items.length + changes.removed.length > 0) said(changes.conversation)
   }
   /** One after another: a batch that failed is in the next. */
   let writing: Promise<unknown> = Promise.resolve()
@@ -82,6 +92,7 @@ export function createHeld(writer: Pick<Writer, 'write'>, log: Pick<Logger, 'err
       return live
     },
     get: (id) => lives.get(id),
+    family: (id) => [...lives.values()].filter(({ row }) => row.family === id),
     flush,
     async close() {
       closed = true

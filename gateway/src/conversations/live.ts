@@ -1,9 +1,9 @@
 /** One conversation in memory, for all sessions that have it open: what changes, who is told, what is to be written. */
 import type { Insertable } from 'kysely'
 import type { Item } from '#protocol/events.ts'
-import { Failure } from '../failure.ts'
 import type { ItemTable } from './database.ts'
-import type { Row } from './stored.ts'
+import { createItems } from './items.ts'
+import type { Naming, Row } from './stored.ts'
 import { titleOf, wordsOf } from './words.ts'
 
 /** What others did to a conversation that one has open. */
@@ -25,8 +25,11 @@ export interface Thread extends Settings {
   readonly id: string
   /** A person's, else its first words; empty while there are none. */
   readonly title: string
-  /** In order. */
+  /** In order; it changes as they do. */
   readonly items: readonly Item[]
+  get(id: string): Item | undefined
+  /** The id of the one before it; null for the first. */
+  before(id: string): string | null
   /**
    * Puts an item in the place of the one with its id, or after another: null for the first place, undefined for
    * the last. It is on disk within 250 ms; one in progress when it is done. Throws a `Failure` where there is no
@@ -55,12 +58,19 @@ export interface Changes {
 export interface Live {
   readonly row: Readonly<Row>
   readonly items: readonly Item[]
+  get(id: string): Item | undefined
+  /** Where it stands, from 0; -1 where it is not. */
+  place(id: string): number
+  /** Where an item is stored, among the others; undefined where there is none. */
+  positionOf(id: string): number | undefined
   /** Whether sessions have it open. */
   readonly held: boolean
   /** While it is, nobody can open it; those who have it go on. */
   deleted: boolean
   join(): Thread
-  rename(title: string): void
+  name(naming: Naming): void
+  /** Somebody came back to it, after this time. */
+  use(after: number): void
   /** Tells all that it is deleted. */
   end(): void
   /** What was in progress when everybody left stays incomplete. */
@@ -73,8 +83,10 @@ export interface Live {
 
 export interface LiveDeps {
   readonly row: Row
-  /** As they are stored, in order; undefined for a new conversation. */
+  /** As they are stored, in order. */
   readonly stored?: readonly { readonly item: Item; readonly position: number }[]
+  /** Whether the database has it; a new one only from its first item on. */
+  readonly written: boolean
   /** There is something to take. */
   changed(): void
   /** Nobody has it open any more. */
@@ -82,22 +94,23 @@ export interface LiveDeps {
   flush(): Promise<void>
 }
 
-interface Slot {
-  item: Item
-  position: number
-}
-
-export function createLive({ row: first, stored, changed, left, flush }: LiveDeps): Live {
+export function createLive({
+  row: first,
+  stored = [],
+  written: isWritten,
+  changed,
+  left,
+  flush,
+}: LiveDeps): Live {
   const row = { ...first }
-  const slots: Slot[] = (stored ?? []).map((slot) => ({ ...slot }))
+  const items = createItems(stored.map(({ item }) => item))
+  const positions = new Map(stored.map(({ item, position }) => [item.id, position]))
   const sessions = new Set<Set<(change: Change) => void>>()
   const fresh = new Set<string>()
   const removed = new Set<string>()
-  let written = stored !== undefined
+  let written = isWritten
   let rowChanged = false
 
-  const find = (id: string): number => slots.findLastIndex(({ item }) => item.id === id)
-  const items = (): Item[] => slots.map(({ item }) => item)
   const tell = (change: Change, from?: Set<(change: Change) => void>): void => {
     for (const listeners of sessions)
       if (listeners !== from) for (const listener of listeners) listener(change)
@@ -106,7 +119,7 @@ export function createLive({ row: first, stored, changed, left, flush }: LiveDep
     rowChanged = true
     changed()
   }
-  const mark = ({ item }: Slot): void => {
+  const mark = (item: Item): void => {
     if (isInProgress(item)) return
     fresh.add(item.id)
     row.updated_at = Date.now()
@@ -118,32 +131,22 @@ export function createLive({ row: first, stored, changed, left, flush }: LiveDep
     tell({ kind: 'renamed', title })
     rowIsNew()
   }
+  const positionOf = (item: Item | undefined): number | undefined => item && positions.get(item.id)
   /** Between its neighbours; where doubles have no more room there, all get new ones. */
-  const positionAt = (at: number): number => {
-    const before = slots[at - 1]?.position
-    const after = slots[at]?.position
-    if (before === undefined) return (after ?? 1) - 1
-    if (after === undefined) return before + 1
-    const middle = (before + after) / 2
-    if (before < middle && middle < after) return middle
-    slots.forEach((slot, position) => {
-      slot.position = position
-      mark(slot)
-    })
-    return at - 0.5
-  }
-  const place = (item: Item, previousItemId: string | null | undefined): number => {
-    const known = find(item.id)
-    if (known !== -1) {
-      slots[known] = { item, position: slots[known]?.position ?? 0 }
-      return known
+  const settleAt = (at: number, item: Item): void => {
+    const before = positionOf(items.all[at - 1])
+    const after = positionOf(items.all[at + 1])
+    if (before === undefined) positions.set(item.id, (after ?? 1) - 1)
+    else if (after === undefined) positions.set(item.id, before + 1)
+    else {
+      const middle = (before + after) / 2
+      positions.set(item.id, middle)
+      if (before < middle && middle < after) return
+      items.all.forEach((one, position) => {
+        positions.set(one.id, position)
+        mark(one)
+      })
     }
-    const before = typeof previousItemId === 'string' ? find(previousItemId) : -1
-    if (typeof previousItemId === 'string' && before === -1)
-      throw new Failure('invalid', 'previous_item_id: this conversation has no such item.')
-    const at = previousItemId === undefined ? slots.length : before + 1
-    slots.splice(at, 0, { item, position: positionAt(at) })
-    return at
   }
 
   const join = (): Thread => {
@@ -160,21 +163,21 @@ export function createLive({ row: first, stored, changed, left, flush }: LiveDep
       get instructions() {
         return row.instructions
       },
-      get items() {
-        return items()
-      },
+      items: items.all,
+      get: items.get,
+      before: items.before,
       put(item, previousItemId) {
-        const at = place(item, previousItemId)
+        const isNew = !positions.has(item.id)
+        const at = items.put(item, previousItemId)
+        if (isNew) settleAt(at, item)
         removed.delete(item.id)
-        const slot = slots[at]
-        if (slot) mark(slot)
-        tell({ kind: 'put', item, previousItemId: slots[at - 1]?.item.id ?? null }, listeners)
-        if (row.titled === 0 && item.type === 'message' && item.role === 'user') entitle(titleOf(items()))
+        mark(item)
+        tell({ kind: 'put', item, previousItemId: items.all[at - 1]?.id ?? null }, listeners)
+        if (row.titled === 0 && item.type === 'message' && item.role === 'user') entitle(titleOf(items.all))
       },
       remove(id) {
-        const at = find(id)
-        if (at === -1) return
-        slots.splice(at, 1)
+        if (!items.remove(id)) return
+        positions.delete(id)
         fresh.delete(id)
         removed.add(id)
         row.updated_at = Date.now()
@@ -201,31 +204,37 @@ export function createLive({ row: first, stored, changed, left, flush }: LiveDep
   const live: Live = {
     row,
     deleted: false,
-    get items() {
-      return items()
-    },
+    items: items.all,
+    get: items.get,
+    place: items.place,
+    positionOf: (id) => positions.get(id),
     get held() {
       return sessions.size > 0
     },
     join,
-    rename(title) {
-      row.titled = 1
+    name({ title, pinned = row.pinned === 1 }) {
+      row.pinned = Number(pinned)
+      if (title !== undefined) row.titled = 1
       rowIsNew()
-      entitle(title)
+      if (title !== undefined) entitle(title)
+    },
+    use(after) {
+      row.updated_at = Math.max(Date.now(), after + 1)
+      rowIsNew()
     },
     end() {
       live.deleted = true
       tell({ kind: 'deleted' })
     },
     settle() {
-      for (const slot of slots) {
-        if (!isInProgress(slot.item)) continue
-        slot.item = { ...slot.item, status: 'incomplete' }
-        mark(slot)
+      for (const item of items.all.filter(isInProgress)) {
+        const settled = { ...item, status: 'incomplete' } as const
+        items.put(settled)
+        mark(settled)
       }
     },
     take() {
-      const said = slots.filter(({ item }) => fresh.has(item.id) && !isInProgress(item))
+      const said = items.all.filter((item) => fresh.has(item.id) && !isInProgress(item))
       const gone = [...removed]
       if (!written && said.length === 0) return undefined
       if (said.length + gone.length === 0 && !rowChanged) return undefined
@@ -236,10 +245,10 @@ export function createLive({ row: first, stored, changed, left, flush }: LiveDep
       return {
         conversation: { ...row },
         removed: gone,
-        items: said.map(({ item, position }) => ({
+        items: said.map((item) => ({
           conversation_id: row.id,
           id: item.id,
-          position,
+          position: positions.get(item.id) ?? 0,
           json: JSON.stringify(item),
           text: wordsOf(item),
         })),
@@ -247,8 +256,8 @@ export function createLive({ row: first, stored, changed, left, flush }: LiveDep
     },
     again(changes) {
       rowChanged = true
-      for (const { id } of changes.items) if (find(id) !== -1) fresh.add(id)
-      for (const id of changes.removed) if (find(id) === -1) removed.add(id)
+      for (const { id } of changes.items) if (items.get(id)) fresh.add(id)
+      for (const id of changes.removed) if (!items.get(id)) removed.add(id)
     },
   }
   return live

@@ -18,7 +18,7 @@ export function toMarkdown({ title, createdAt, model, instructions, items }: Who
 
 function sectionOf(item: object): string {
   const speaker = 'role' in item && typeof item.role === 'string' ? item.role : undefined
-  if (speaker === undefined) return fence(JSON.stringify(item, undefined, 2))
+  if (speaker === undefined) return fence(JSON.stringify(item, undefined, 2), 'json')
   const parts = 'content' in item && Array.isArray(item.content) ? item.content.map(partOf) : []
   const said = parts.filter((part) => part !== '')
   return said.length === 0 ? '' : [`## ${speakers[speaker] ?? speaker}`, ...said].join('\n\n')
@@ -26,7 +26,8 @@ function sectionOf(item: object): string {
 
 function partOf(part: unknown): string {
   if (!isRecord(part)) return ''
-  const { text, transcript, image_url: image } = part
+  const { text, transcript, image_url: image, x_name: file } = part
+  if (typeof file === 'string' && typeof text === 'string') return `**${file}**\n\n${fence(text)}`
   for (const words of [text, transcript]) if (typeof words === 'string') return words.trim()
   return typeof image === 'string' && /^data:image\/[\w.+-]+;base64,[\w+/=]*$/.test(image)
     ? `![](${image})`
@@ -38,7 +39,7 @@ function quote(text: string): string {
 }
 
 /** Longer than any fence in it. */
-function fence(text: string): string {
+function fence(text: string, language = ''): string {
   const marks = '`'.repeat(Math.max(2, ...[...text.matchAll(/`+/g)].map(([run]) => run.length)) + 1)
-  return `${marks}json\n${text}\n${marks}`
+  return `${marks}${language}\n${text}\n${marks}`
 }

@@ -10,10 +10,11 @@ import type { ConversationDatabase } from './database.ts'
 /** More narrow a search no further. */
 const mostWords = 16
 /** Of a snippet, in words. */
-const snippetWords = 24
+export const snippetWords = 24
 /** Around what was found; no text of people holds them. */
 const begin = '\u0002'
 const end = '\u0003'
+export const snippetMarks = [begin, end] as const
 
 /** @internal a migration; see `database.ts` */
 export async function createSearch<Any>(database: Kysely<Any>): Promise<void> {
@@ -39,7 +40,7 @@ export async function createSearch<Any>(database: Kysely<Any>): Promise<void> {
 
 /**
  * Conversations of the owner's that hold each of the words, the last of them perhaps only begun, the newest
- * first. No input is an error: what has no letter or digit in it finds nothing.
+ * first, and of each family one. No input is an error: what has no letter or digit in it finds nothing.
  */
 export async function findConversations(
   database: ConversationDatabase,
@@ -52,6 +53,13 @@ export async function findConversations(
   let query = database
     .selectFrom('conversations')
     .selectAll()
+    // Of each family the one that was used last.
+    .select(({ fn }) =>
+      fn
+        .agg<number>('row_number')
+        .over((over) => over.partitionBy('family').orderBy('updated_at', 'desc').orderBy('id', 'desc'))
+        .as('used'),
+    )
     .where('owner', '=', owner)
     .where('deleted_at', 'is', null)
   for (const phrase of phrases)
@@ -60,7 +68,14 @@ export async function findConversations(
         OR id IN (SELECT conversation_id FROM items
           WHERE number IN (SELECT rowid FROM item_words WHERE item_words MATCH ${phrase})))`,
     )
-  const found = await query.orderBy('updated_at', 'desc').orderBy('id', 'desc').limit(limit).execute()
+  const found = await database
+    .selectFrom(query.as('holding'))
+    .selectAll()
+    .where('used', '=', 1)
+    .orderBy('updated_at', 'desc')
+    .orderBy('id', 'desc')
+    .limit(limit)
+    .execute()
   const any = phrases.join(' OR ')
   const snippets = found.map(async ({ id, number }) => {
     const [item] = await sql<{ text: string }>`
@@ -82,7 +97,7 @@ export async function findConversations(
 }
 
 /** Each word as a string of FTS5, in which nothing but a quote means anything; a NUL would end the query. */
-function phrasesOf(words: string): string[] {
+export function phrasesOf(words: string): string[] {
   const read = words
     .split(/[\s\p{Cc}]+/u)
     .map((word) => word.replaceAll('"', ''))
@@ -91,7 +106,7 @@ function phrasesOf(words: string): string[] {
   return read.map((word, at) => (at === read.length - 1 ? `"${word}"*` : `"${word}"`))
 }
 
-function partsOf(snippet: string): SnippetPart[] {
+export function partsOf(snippet: string): SnippetPart[] {
   return snippet
     .split(new RegExp(`(${begin}[^${end}]*${end})`))
     .filter((text) => text !== '')

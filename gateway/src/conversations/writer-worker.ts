@@ -1,21 +1,22 @@
 /** A worker that writes conversations, each batch as one transaction that is on disk before it is acknowledged. */
 import { parentPort, workerData } from 'node:worker_threads'
+import type { Transaction } from 'kysely'
 import { z } from 'zod'
-import { openConversationDatabase } from './database.ts'
-import type { Batch, Written } from './writer.ts'
+import { openConversationDatabase, type ConversationTables } from './database.ts'
+import type { Batch, Branching, Written } from './writer.ts'
 
 const { file } = z.object({ file: z.string() }).parse(workerData)
 const database = await openConversationDatabase(file)
 
-async function write({ changes, purgeBefore }: Batch): Promise<void> {
+async function write({ changes, branching, purgeBefore }: Batch): Promise<void> {
   await database.transaction().execute(async (transaction) => {
     for (const { conversation, removed, items } of changes) {
-      const { title, titled, updated_at, model, instructions } = conversation
+      const { title, titled, pinned, updated_at, model, instructions } = conversation
       await transaction
         .insertInto('conversations')
         .values(conversation)
         .onConflict((conflict) =>
-          conflict.column('id').doUpdateSet({ title, titled, updated_at, model, instructions }),
+          conflict.column('id').doUpdateSet({ title, titled, pinned, updated_at, model, instructions }),
         )
         .execute()
       for (const id of removed)
@@ -35,9 +36,28 @@ async function write({ changes, purgeBefore }: Batch): Promise<void> {
           .execute()
       }
     }
+    if (branching) await branch(transaction, branching)
     if (purgeBefore !== undefined)
       await transaction.deleteFrom('conversations').where('deleted_at', '<', purgeBefore).execute()
   })
+}
+
+async function branch(
+  transaction: Transaction<ConversationTables>,
+  { conversation, of, until }: Branching,
+): Promise<void> {
+  await transaction.insertInto('conversations').values(conversation).execute()
+  await transaction
+    .insertInto('items')
+    .columns(['conversation_id', 'id', 'position', 'json', 'text'])
+    .expression(
+      transaction
+        .selectFrom('items')
+        .select(({ val }) => [val(conversation.id).as('conversation_id'), 'id', 'position', 'json', 'text'])
+        .where('conversation_id', '=', of)
+        .where('position', '<', until),
+    )
+    .execute()
 }
 
 parentPort?.on('message', async (batch: Batch | 'close') => {

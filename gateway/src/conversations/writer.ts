@@ -1,9 +1,21 @@
 /** The one writer of the conversations: waiting for a disk is no business of the event loop that carries the streams. */
 import { Worker } from 'node:worker_threads'
 import type { Changes } from './live.ts'
+import type { Row } from './stored.ts'
+
+/** A conversation that is made of the beginning of another. */
+export interface Branching {
+  readonly conversation: Row
+  /** Id of the other. */
+  readonly of: string
+  /** The items before this position are in both. */
+  readonly until: number
+}
 
 export interface Batch {
   readonly changes: readonly Changes[]
+  /** After them. */
+  readonly branching?: Branching
   /** What was deleted before goes for good: milliseconds since the epoch. */
   readonly purgeBefore?: number
 }

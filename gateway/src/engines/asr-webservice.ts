@@ -1,5 +1,5 @@
 /** Speech to text by whisper-asr-webservice. Source: `app/webservice.py` in ahmetoner/whisper-asr-webservice. */
-import type { Pool } from 'undici'
+import type { Dispatcher } from 'undici'
 import { Failure } from '../failure.ts'
 import { bytesOf } from './pcm.ts'
 import { ask, postOwn, postRecording } from './post-recording.ts'
@@ -14,7 +14,7 @@ const outputs: Readonly<Record<string, { readonly output: string; readonly conte
   vtt: { output: 'vtt', contentType: 'text/vtt' },
 }
 
-export function asrWebservice(pool: Pool, base: string): Whisper {
+export function asrWebservice(pool: Dispatcher, base: string): Whisper {
   /** It answers nobody else while it transcribes. */
   let busy = 0
   const whileBusy = async <T>(work: Promise<T>): Promise<T> => {

@@ -1,10 +1,14 @@
 /** One backend of the pool: what it has, what it has loaded, how it is; looked at again and again. */
-import { Pool } from 'undici'
+import { Pool, type Dispatcher } from 'undici'
 import { z } from 'zod'
+import type { ModelDetails } from '#protocol/events.ts'
 import { Failure } from '../failure.ts'
+import type { Wording } from './forward.ts'
 import { parseJson } from './json.ts'
+import { createDetailsBook, type DetailsBook } from './model-details.ts'
 import { createFairQueue, type FairQueue } from './queue.ts'
 import { createPatience, lookEveryMs, probeTimeoutMs, sleeps } from './watch.ts'
+import { textOf } from './text-of.ts'
 
 export interface BackendConfig {
   /** For people and records. */
@@ -29,7 +33,11 @@ export type BackendState =
   | { readonly status: 'down'; readonly failure: Failure | undefined }
 
 export interface Backend extends BackendConfig {
-  readonly upstream: Pool
+  /** Whose gateway it is; left out, it is of the house. */
+  readonly friend?: string
+  /** How people are told what it did wrong; left out, as an engine's. */
+  readonly wording?: Wording
+  readonly upstream: Dispatcher
   /** In front of each path. */
   readonly base: string
   readonly queue: FairQueue
@@ -37,6 +45,9 @@ export interface Backend extends BackendConfig {
   readonly version: string
   /** Those that run there, as it wrote them. */
   readonly models: readonly Model[]
+  /** Undefined where it does not tell, or not yet. */
+  detailsOf(model: Model): ModelDetails | undefined
+  thoughtOf(model: Model, wanted: boolean): ReturnType<DetailsBook['thought']>
   /** Names of those in its memory now. */
   readonly loaded: ReadonlySet<string>
   /** A request could not reach it: it is looked at now, and not used until it answers. */
@@ -48,6 +59,8 @@ export interface Backend extends BackendConfig {
 const firstByteMs = 15 * 60_000
 /** Between two tokens, on a machine that swaps. */
 const silenceMs = 5 * 60_000
+/** For what a model is, of which a large one has megabytes to tell. */
+const detailsTimeoutMs = 10_000
 /** One that stays away is asked for less often, yet is back within seconds. */
 const longestWaitMs = 5_000
 
@@ -63,21 +76,25 @@ const openAiModels = z.object({ data: z.array(z.looseObject({ id: z.string() }))
  * Resolves after the first look.
  *
  * @param changed called after each look that found something else than the one before
+ * @param through what leads to it where it can't be dialled: a tunnel
  */
 export async function createBackend(
   config: BackendConfig,
   changed: () => void,
   everyMs: number = lookEveryMs,
+  through?: Dispatcher,
 ): Promise<Backend> {
   const { origin, pathname } = new URL(config.url)
   const base = pathname.replace(/(?:\/v1)?\/?$/, '')
-  const upstream = new Pool(origin, {
-    // Room for what the queue lets through, for looks and for loading.
-    connections: config.parallel + 8,
-    headersTimeout: firstByteMs,
-    bodyTimeout: silenceMs,
-    pipelining: 1,
-  })
+  const upstream =
+    through ??
+    new Pool(origin, {
+      // Room for what the queue lets through, for looks and for loading.
+      connections: config.parallel + 8,
+      headersTimeout: firstByteMs,
+      bodyTimeout: silenceMs,
+      pipelining: 1,
+    })
   const stop = new AbortController()
   const seen = {
     state: { status: 'down', failure: undefined } as BackendState,
@@ -85,6 +102,17 @@ export async function createBackend(
     models: [] as readonly Model[],
     loaded: new Set<string>() as ReadonlySet<string>,
   }
+  const details = createDetailsBook(async (model) => {
+    const { statusCode, body } = await upstream.request({
+      method: 'POST',
+      path: `${base}/api/show`,
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ model }),
+      signal: AbortSignal.any([stop.signal, AbortSignal.timeout(detailsTimeoutMs)]),
+    })
+    const text = await textOf(body)
+    return statusCode === 200 ? parseJson(text) : undefined
+  }, changed)
   const patience = createPatience('busy')
   let misses = 0
 
@@ -95,6 +123,7 @@ export async function createBackend(
       Object.assign(seen, await probe({ ...config, upstream, base }, signal), { state: { status: 'up' } })
       patience.answered()
       misses = 0
+      if (config.kind === 'ollama') void details.learn(seen.models)
     } catch (error) {
       if (stop.signal.aborted) return
       misses += 1
@@ -127,6 +156,8 @@ export async function createBackend(
     get models() {
       return seen.models
     },
+    detailsOf: details.of,
+    thoughtOf: details.thought,
     get loaded() {
       return seen.loaded
     },
@@ -150,7 +181,7 @@ async function probe(
 ): Promise<Probed> {
   const get = async (path: string): Promise<unknown> => {
     const { statusCode, body } = await upstream.request({ method: 'GET', path: base + path, signal })
-    const text = await body.text()
+    const text = await textOf(body)
     if (statusCode === 503) throw new Failure('busy', 'The engine is busy.')
     return statusCode === 200 ? parseJson(text) : undefined
   }

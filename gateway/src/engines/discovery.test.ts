@@ -9,9 +9,14 @@ afterEach(async () => {
 })
 
 async function look(options: { ollama: string; whisper?: string }) {
-  const { ollama: url, ...rest } = options
+  const { ollama: url, whisper } = options
   const backends = [{ name: 'ollama', url, kind: 'ollama', parallel: 4 } as const]
-  const engines = await createEngines({ ...rest, backends, log: silentLog, everyMs: 10 })
+  const engines = await createEngines({
+    backends,
+    ...(whisper !== undefined && { whisper: { url: whisper, parallel: 1 } }),
+    log: silentLog,
+    everyMs: 10,
+  })
   closers.push(engines.close)
   return engines
 }
@@ -38,6 +43,29 @@ describe('the engines of a gateway', () => {
     const { chat, states, transcriber } = await look({ ollama: ollama.url, whisper: whisper.url })
     expect([chat.kind, transcriber.kind]).toEqual(['ollama', 'whisper.cpp'])
     expect(states.chat).toEqual({ kind: 'ollama', ready: true, models: ['tiny:latest'] })
+  })
+
+  it('say what their models can do, once it is known, and again when one becomes another', async () => {
+    const gemma = {
+      capabilities: ['completion', 'vision'],
+      model_info: { 'general.architecture': 'gemma3', 'gemma3.context_length': 131_072 },
+    }
+    const shown: Record<string, object> = {
+      'gemma:latest': gemma,
+      // Before Ollama 0.6.4.
+      'old:latest': { model_info: {} },
+    }
+    const models = [{ name: 'gemma:latest', digest: 'a' }, { name: 'old:latest' }]
+    const ollama = await serveOllama(undefined, { models, shown })
+    closers.push(ollama.close)
+    const engines = await look({ ollama: ollama.url })
+    const details = { vision: true, thinking: false, contextTokens: 131_072 }
+    await expect.poll(() => engines.states.chat.details).toEqual({ 'gemma:latest': details })
+    shown['gemma:latest'] = { capabilities: ['thinking'] }
+    ollama.list([{ name: 'gemma:latest', digest: 'b' }])
+    await expect
+      .poll(() => engines.states.chat.details)
+      .toEqual({ 'gemma:latest': { vision: false, thinking: true, contextTokens: null } })
   })
 
   it('are taken up without a restart, let go when they are gone, and taken up again', async () => {

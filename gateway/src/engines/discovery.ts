@@ -3,16 +3,17 @@ import type { Logger } from 'pino'
 import type { EngineState, EngineStates } from '#protocol/events.ts'
 import { Failure } from '../failure.ts'
 import { createBackend, type Backend, type BackendConfig } from './backend.ts'
-import { demoChat, demoTranscriber } from './demo.ts'
+import { demoChat } from './demo.ts'
 import { createEmbedded, embeddedWhisper } from './embedded.ts'
-import type { Engines, Transcriber } from './engine.ts'
+import type { Engines } from './engine.ts'
+import { createLent } from './lent.ts'
 import type { ModelStore } from './model-store.ts'
 import { whispers } from './models.ts'
 import { createOllamaChat } from './ollama.ts'
 import { createModelPool, type ModelPool } from './pool.ts'
-import { createPatience, lookEveryMs, probeTimeoutMs, sleeps } from './watch.ts'
-import { inTurn } from './turns.ts'
-import { findWhisper, type Whisper } from './whisper.ts'
+import { lookEveryMs, probeTimeoutMs, sleeps } from './watch.ts'
+import { whisperSeeker, type WhisperFinder } from './whisper-seeker.ts'
+import { findWhisper } from './whisper.ts'
 
 export interface EngineOptions {
   /** Where models are, in the order in which they are named. */
@@ -20,11 +21,17 @@ export interface EngineOptions {
   /** Names that clients may say, with the models that they mean. */
   readonly aliases?: Readonly<Record<string, string>>
   /** Where Whisper is looked for; without it there is the embedded one, or only the demo. */
-  readonly whisper?: string
+  readonly whisper?: WhisperOptions
   readonly embedded?: EmbeddedOptions
   readonly log: Pick<Logger, 'info' | 'warn'>
   /** Between two looks, in milliseconds. */
   readonly everyMs?: number
+}
+
+export interface WhisperOptions {
+  readonly url: string
+  /** How many recordings it hears at once. */
+  readonly parallel: number
 }
 
 export interface EmbeddedOptions {
@@ -38,11 +45,21 @@ export async function createEngines(options: EngineOptions): Promise<Engines> {
   const listeners = new Set<(states: EngineStates) => void>()
   const stop = new AbortController()
   const everyMs = options.everyMs ?? lookEveryMs
+  /** All of them: those of the house first, then friends'. */
   const backends: Backend[] = []
+  const own: Backend[] = []
   const pool = createModelPool(backends, options.aliases)
+  const ownPool = createModelPool(own, options.aliases)
   const ollama = createOllamaChat(pool)
-  const whisper = whisperSeeker(whisperFinder(options), remedyFor(options))
-  const states = (): EngineStates => ({ chat: chatState(backends, pool), transcription: whisper.now.state })
+  const whisper = whisperSeeker(whisperFinder(options), remedyFor(options), options.whisper?.parallel)
+  const lent = new Set<ReturnType<typeof createLent>>()
+  /** The gateway's own before those that are lent. */
+  const hears = () =>
+    [whisper, ...[...lent].map((one) => one.whisper)].find(({ now }) => now.state.kind !== 'demo') ?? whisper
+  const states = (): EngineStates => ({
+    chat: chatState(own, pool),
+    transcription: hears().now.state,
+  })
   let told = ''
   const tell = (): void => {
     const now = states()
@@ -52,13 +69,15 @@ export async function createEngines(options: EngineOptions): Promise<Engines> {
     for (const listener of listeners) listener(now)
   }
   const look = async (): Promise<void> => {
-    await whisper.look(AbortSignal.any([stop.signal, AbortSignal.timeout(probeTimeoutMs)]))
+    const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(probeTimeoutMs)])
+    await Promise.all([whisper, ...[...lent].map((one) => one.whisper)].map((one) => one.look(signal)))
   }
   const [made] = await Promise.all([
     Promise.all(options.backends.map((config) => createBackend(config, tell, options.everyMs))),
     look(),
   ])
   backends.push(...made)
+  own.push(...made)
   told = JSON.stringify(states())
   const looking = (async () => {
     while (await sleeps(everyMs, stop.signal)) {
@@ -68,11 +87,11 @@ export async function createEngines(options: EngineOptions): Promise<Engines> {
   })()
   return {
     get chat() {
-      const { ready, kind } = chatState(backends, pool)
+      const { ready, kind } = chatState(own, pool)
       return ready && kind !== 'demo' ? ollama : demoChat
     },
     get transcriber() {
-      return whisper.now.engine
+      return hears().now.engine
     },
     get states() {
       return states()
@@ -81,6 +100,52 @@ export async function createEngines(options: EngineOptions): Promise<Engines> {
     onChange(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)
+    },
+    async lend(lender) {
+      const taken = createLent(lender)
+      lent.add(taken)
+      const backend =
+        lender.ollama === undefined
+          ? undefined
+          : await createBackend(lender.ollama, tell, options.everyMs, lender.upstream)
+      if (backend) {
+        backends.splice(own.length, 0, backend)
+        own.push(backend)
+        taken.backends.push(backend)
+      }
+      await taken.whisper.look(AbortSignal.any([stop.signal, AbortSignal.timeout(probeTimeoutMs)]))
+      tell()
+      return {
+        engines: taken.engines,
+        async leave() {
+          lent.delete(taken)
+          if (backend) for (const list of [backends, own]) list.splice(list.indexOf(backend), 1)
+          tell()
+          await Promise.all([backend?.close(), taken.whisper.close()])
+        },
+      }
+    },
+    befriend(make) {
+      const backend = make(tell)
+      backends.push(backend)
+      tell()
+      return async () => {
+        backends.splice(backends.indexOf(backend), 1)
+        tell()
+        await backend.close()
+      }
+    },
+    own: {
+      pool: ownPool,
+      get transcriber() {
+        return hears().now.engine
+      },
+      get states() {
+        const models = ownPool.models.map(({ name }) => name)
+        // Never the demo: who asks for a model by name gets it, or an error.
+        const chat = { kind: 'ollama', ready: models.length > 0, models } as const
+        return { chat, transcription: hears().now.state }
+      },
     },
     async close() {
       stop.abort()
@@ -94,10 +159,17 @@ const installOllama = 'Install Ollama (https://ollama.com/download), then: ollam
 const freePort =
   'Stop the program that has Ollama’s port, or start the gateway with: npm start -- --ollama URL'
 
-/** How all backends are, as one engine. */
+/** How the house’s backends are, as one engine, with whatever models there are. */
 function chatState(backends: readonly Backend[], pool: ModelPool): EngineState {
   const models = pool.models.map(({ name }) => name)
-  if (models.length > 0) return { kind: 'ollama', ready: true, models }
+  const { details } = pool
+  if (models.length > 0)
+    return {
+      kind: 'ollama',
+      ready: true,
+      models,
+      ...(Object.keys(details).length > 0 && { details }),
+    }
   if (backends.some(({ state }) => state.status === 'up'))
     return {
       kind: 'ollama',
@@ -118,20 +190,8 @@ function chatState(backends: readonly Backend[], pool: ModelPool): EngineState {
   }
 }
 
-interface Seeker {
-  readonly now: { readonly state: EngineState }
-  look(signal: AbortSignal): Promise<void>
-  close(): Promise<void>
-}
-
-interface Finder {
-  /** Throws a `Failure` where there is nothing, or not yet. */
-  find(signal: AbortSignal): Promise<Whisper>
-  close(): Promise<void>
-}
-
-function whisperFinder({ whisper, embedded }: EngineOptions): Finder {
-  if (whisper !== undefined) return { find: (signal) => findWhisper(whisper, signal), async close() {} }
+function whisperFinder({ whisper, embedded }: EngineOptions): WhisperFinder {
+  if (whisper !== undefined) return { find: (signal) => findWhisper(whisper.url, signal), async close() {} }
   const wanted = whispers.find(({ name }) => name === embedded?.whisper)
   const fetched = embedded && wanted && createEmbedded(embedded.store, wanted)
   return {
@@ -153,42 +213,4 @@ function remedyFor({ whisper, embedded }: EngineOptions): string {
     "Start whisper.cpp's whisper-server, then the gateway with: npm start -- --whisper http://127.0.0.1:8080. " +
     'Or write “embedded: true” in config.yaml: the gateway then fetches a Whisper of its own.'
   )
-}
-
-function whisperSeeker(
-  finder: Finder,
-  remedy: string,
-): Seeker & { readonly now: { state: EngineState; engine: Transcriber } } {
-  let found: Whisper | undefined
-  const missing = (problem: string) => ({
-    engine: demoTranscriber,
-    state: { kind: 'demo' as const, ready: true, models: [], problem, remedy },
-  })
-  let now: { state: EngineState; engine: Transcriber } = missing('No Whisper is configured.')
-  const slow = createPatience('unavailable')
-  return {
-    get now() {
-      return now
-    },
-    async look(signal) {
-      try {
-        if (found) await found.probe(signal)
-        else found = inTurn(await finder.find(signal))
-        now = { engine: found, state: { kind: found.kind, ready: true, models: found.models } }
-        slow.answered()
-      } catch (error) {
-        if (slow.bears(error)) return
-        // What comes back there may be another kind of server: it is asked anew.
-        const gone = found
-        found = undefined
-        // Not awaited: a transcript on its way may still arrive.
-        gone?.close().catch(() => {})
-        now = missing(error instanceof Failure ? error.message : 'No Whisper answers.')
-      }
-    },
-    async close() {
-      await found?.close()
-      await finder.close()
-    },
-  }
 }

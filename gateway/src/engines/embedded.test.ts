@@ -93,6 +93,7 @@ describe('the process of the embedded engine', () => {
 
   it('speaks at 24 kHz, and no crash is a quiet end', async () => {
     const voice = mouth()
+    expect((await voice.voices(never))[1]).toEqual({ id: 'af_bella', name: 'af_bella', language: 'en' })
     expect(await heard(voice.sound({ text: 'Hi', voice: 'af_bella', speed: 1 }, never))).toHaveLength(4_800)
     await expect(heard(voice.sound({ text: 'crash', speed: 1 }, never))).rejects.toMatchObject({
       code: 'unavailable',

@@ -93,7 +93,11 @@ export function embeddedWhisper(embedded: Embedded, { name, multilingual = false
   }
 }
 
-export function embeddedVoice(embedded: Embedded, { speakers = [] }: Model, own = speakers[0]): Voice {
+export function embeddedVoice(
+  embedded: Embedded,
+  { speakers = [], language }: Model,
+  own = speakers[0],
+): Voice {
   return {
     kind: 'sherpa',
     parallel: 1,
@@ -111,6 +115,7 @@ export function embeddedVoice(embedded: Embedded, { speakers = [] }: Model, own 
         await sound.return?.()
       }
     },
+    voices: async () => speakers.map((id) => ({ id, name: id, language: language ?? null })),
     close: () => embedded.close(),
   }
 }

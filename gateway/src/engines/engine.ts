@@ -1,5 +1,7 @@
 /** The engines, as the rest of the gateway sees them: who answers, who listens, and how they are. */
+import type { Dispatcher } from 'undici'
 import type { EngineStates } from '#protocol/events.ts'
+import type { Backend, BackendConfig } from './backend.ts'
 import type { ModelPool } from './pool.ts'
 
 export interface ChatMessage {
@@ -27,8 +29,13 @@ export interface ChatTool {
   readonly parameters?: unknown
 }
 
-/** A piece of an answer: words, or a call of a function. */
-export type ChatPiece = string | ToolCall
+/** What the model thinks before it answers: shown, and never told to a model again. */
+export interface Thought {
+  readonly reasoning: string
+}
+
+/** A piece of an answer: words, a call of a function, or what was thought before. */
+export type ChatPiece = string | ToolCall | Thought
 
 export interface ChatWish {
   /** A name from {@link EngineStates}; null takes the engine's first. */
@@ -37,6 +44,8 @@ export interface ChatWish {
   readonly tools?: readonly ChatTool[]
   /** The most tokens that the answer may have. */
   readonly output?: number
+  /** Whether a model that can think does; left out, as the model has it. */
+  readonly think?: boolean
   /** Whose turn it is, where several wait. */
   readonly tenant?: string
   readonly caller?: string
@@ -87,6 +96,8 @@ export interface Hearing {
 
 export interface Transcriber {
   readonly kind: 'whisper.cpp' | 'openai' | 'asr-webservice' | 'wyoming' | 'sherpa' | 'demo'
+  /** Who lends it; left out, it is the gateway's own. */
+  readonly lender?: string
   /** False where a partial would be refused now. */
   readonly idle?: boolean
   /**
@@ -105,14 +116,46 @@ export interface Transcriber {
   ): Promise<{ readonly contentType: string; readonly text: string }>
 }
 
-/** The engines at hand right now; each call may give another one, as they come and go. */
-export interface Engines {
-  readonly chat: ChatEngine
+/** What answers `/api/*` and `/v1/*` right now; each call may give another one, as they come and go. */
+export interface EngineView {
   readonly transcriber: Transcriber
   readonly states: EngineStates
-  /** Where `/api/*` and `/v1/*` go; empty while there is only the demo. */
+  /** Where models are; empty while there is only the demo. */
   readonly pool: ModelPool
+}
+
+/** The engines at hand. */
+export interface Engines extends EngineView {
+  readonly chat: ChatEngine
+  /** Takes up what a lender has. Resolves after the first look. */
+  lend(lender: Lender): Promise<Lent>
+  /**
+   * Takes up a friend's gateway, whose models have its name behind their own. Returns what ends it.
+   *
+   * @param make is given what it MUST call after each change
+   */
+  befriend(make: (changed: () => void) => Backend): () => Promise<void>
+  /** What is of the house alone, lenders among it: for friends, to whom no other friend's is passed on. */
+  readonly own: EngineView
   /** Called after each change of `states`. Returns what ends the subscription. */
   onChange(listener: (states: EngineStates) => void): () => void
   close(): Promise<void>
+}
+
+/** A machine that lends what it has, through a tunnel. */
+export interface Lender {
+  readonly upstream: Dispatcher
+  /** Undefined where it lends no models. */
+  readonly ollama: BackendConfig | undefined
+  /** For people and records. */
+  readonly name: string
+  /** URL of its Whisper, as `upstream` takes it. */
+  readonly whisper: string | undefined
+}
+
+export interface Lent {
+  /** What it has, and nothing else. */
+  readonly engines: EngineView
+  /** It is gone. */
+  leave(): Promise<void>
 }

@@ -1,13 +1,16 @@
 /** The voice of espeak-ng on this machine: small, quick and in a hundred languages, but a robot's. */
 import { execa } from 'execa'
+import type { SpeakingVoice } from '#protocol/events.ts'
 import { Failure } from '../failure.ts'
 import { pcm16 } from './pcm.ts'
 import { resampled } from './resample.ts'
-import { speechRate, type SayWish, type Voice } from './voice.ts'
+import { languageOf, speechRate, type SayWish, type Voice } from './voice.ts'
 import { readWav } from './wav.ts'
 
 /** Words a minute at its own pace. Source: espeak-ng(1). */
 const ownPace = 175
+/** What it may be told as a voice, and be no path of its files. */
+const asked = /^[a-z][\w+-]{0,31}$/i
 
 export function espeak(voice = 'en'): Voice {
   return {
@@ -26,14 +29,27 @@ export function espeak(voice = 'en'): Voice {
       signal.throwIfAborted()
       if (failed) throw new Failure('bad_upstream', 'espeak-ng broke off before it had said everything.')
     },
+    async voices(signal) {
+      const { stdout } = await execa('espeak-ng', ['--voices'], { cancelSignal: signal })
+      return voicesIn(stdout)
+    },
     async close() {},
   }
+}
+
+/** A table: priority, language, age and gender, name, file. Its languages are what it is asked for by. */
+function voicesIn(table: string): SpeakingVoice[] {
+  return table.split('\n').flatMap((line) => {
+    const [, id, name] = /^\s*\d+\s+(\S+)\s+\S+\s+(\S+)/.exec(line) ?? []
+    if (id === undefined || name === undefined || !asked.test(id)) return []
+    return [{ id, name: name.replaceAll('_', ' '), language: languageOf(id) }]
+  })
 }
 
 /** Resolves at its first sound. */
 async function begin(wish: SayWish, voice: string, signal: AbortSignal) {
   const spoken = wish.voice ?? voice
-  if (!/^[a-z][\w+-]{0,31}$/i.test(spoken))
+  if (!asked.test(spoken))
     throw new Failure('invalid', 'voice: espeak-ng’s voices are languages, for example "en" or "de".')
   const pace = Math.round(Math.min(Math.max(ownPace * wish.speed, 80), 450))
   const child = execa('espeak-ng', ['--stdout', '-v', spoken, '-s', String(pace)], {

@@ -23,6 +23,11 @@ export async function fakeUpstream(speak: Speak): Promise<FakeUpstream> {
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => {
       const body = Buffer.concat(chunks).toString('latin1')
+      // What the gateway asks by itself, at some time or other.
+      if (request.url === '/api/show' && body === '{"model":"tiny:latest"}') {
+        response.writeHead(404).end()
+        return
+      }
       seen.push({ path: request.url ?? '', body })
       speak(request.url ?? '', response, body)
     })

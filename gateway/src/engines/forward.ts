@@ -5,6 +5,25 @@ import type { Dispatcher } from 'undici'
 import { Failure, type FailureCode } from '../failure.ts'
 import type { Tap } from './tap.ts'
 
+/** How people are told what an upstream did wrong. */
+export interface Wording {
+  /** It can't be reached. */
+  away(cause: unknown): Failure
+  /** Its answer ended before its time. */
+  readonly brokenOff: string
+  refusal(refused: Refused): Failure
+}
+
+/** What an upstream refused with. */
+export interface Refused {
+  readonly status: number
+  readonly body: string
+  /** As its header has it. */
+  readonly retryAfter?: string | undefined
+  /** It said that trying again at once can't help. */
+  readonly hopeless?: boolean
+}
+
 export interface ForwardWish {
   readonly upstream: Dispatcher
   readonly method: string
@@ -14,6 +33,8 @@ export interface ForwardWish {
   readonly body: Buffer | Readable | null
   /** Of the answer, beside those of the upstream that mean something to the client. */
   readonly answerHeaders?: Readonly<Record<string, string>>
+  /** Left out, an engine's. */
+  readonly wording?: Wording | undefined
   /** Reads what passes, by the content type that the upstream gives. */
   tap(contentType: string): Tap
 }
@@ -25,7 +46,9 @@ export interface Forwarded {
 }
 
 /** What an upstream may say of what is wrong: more is no error but an answer. */
-const maxErrorBytes = 64 * 1024
+export const maxErrorBytes = 64 * 1024
+/** What comes at once is written at once, in one piece, but for pieces of which a copy costs more than a write. */
+const wholeBytes = 4 * 1024
 
 /**
  * Streams the answer into `response`, with no buffering. Ends the upstream request when the client leaves.
@@ -54,26 +77,27 @@ function pipe(
   settle: (forwarded: Forwarded) => void,
   fail: (error: unknown) => void,
 ): Dispatcher.DispatchHandler {
+  const { wording = engineWording } = wish
   let left = false
   let tap: Tap | undefined
-  let refused:
-    | {
-        readonly status: number
-        readonly chunks: Buffer[]
-        bytes: number
-        readonly retryAfter: string | undefined
-      }
-    | undefined
+  let refused: (Omit<Refused, 'body'> & { readonly chunks: Buffer[]; bytes: number }) | undefined
   let leave: (() => void) | undefined
   let resume: (() => void) | undefined
   let gathered: Buffer[] = []
   const pass = (controller: Controller): void => {
-    const [first] = gathered
-    if (first === undefined || !tap) return
-    const chunk = gathered.length === 1 ? first : Buffer.concat(gathered)
+    if (gathered.length === 0 || !tap) return
+    const small = gathered.length > 1 && gathered.every(({ length }) => length < wholeBytes)
+    const chunks = small ? [Buffer.concat(gathered)] : gathered
     gathered = []
-    const passes = tap.pass(chunk)
-    if (passes !== undefined && !response.write(passes)) controller.pause()
+    try {
+      for (const chunk of chunks) {
+        const passes = tap.pass(chunk)
+        if (passes !== undefined && !response.write(passes)) controller.pause()
+      }
+    } catch (error) {
+      // An event without an end: nobody would catch it here.
+      controller.abort(error instanceof Error ? error : new Error('what came can’t be read'))
+    }
   }
   const detach = (): void => {
     if (leave) response.off('close', leave)
@@ -82,7 +106,7 @@ function pipe(
   const end = (ended: Forwarded['ended']): void => {
     detach()
     if (ended === 'cut' && tap) {
-      const told = tap.broken(brokenOff)
+      const told = tap.broken(wording.brokenOff)
       // A body with a length, cut: the client must see that it is not whole.
       if (told === '') response.destroy()
       else response.write(told)
@@ -104,7 +128,8 @@ function pipe(
       // An interim answer, such as 103: the real one follows.
       if (status < 200) return
       if (status >= 300) {
-        refused = { status, chunks: [], bytes: 0, retryAfter: headers['retry-after'] }
+        const hopeless = headers['x-should-retry'] === 'false'
+        refused = { status, chunks: [], bytes: 0, retryAfter: headers['retry-after'], hopeless }
         return
       }
       tap = wish.tap(headers['content-type'] ?? '')
@@ -125,7 +150,7 @@ function pipe(
       pass(controller)
       if (refused) {
         detach()
-        return fail(refusal(refused.status, Buffer.concat(refused.chunks).toString(), refused.retryAfter))
+        return fail(wording.refusal({ ...refused, body: Buffer.concat(refused.chunks).toString() }))
       }
       // Ollama swallows an error in the middle of a /v1 stream: it just ends (ChatWriter.Write).
       end(tap?.whole() === false ? 'cut' : 'whole')
@@ -134,8 +159,8 @@ function pipe(
       pass(controller)
       detach()
       if (left) return settle({ ended: 'left', tap })
-      if (refused) return fail(refusal(refused.status, '', refused.retryAfter))
-      if (!tap) return fail(new Failure('unavailable', 'The engine does not answer.', error))
+      if (refused) return fail(wording.refusal({ ...refused, body: '' }))
+      if (!tap) return fail(wording.away(error))
       end(tap.broken('') !== '' && tap.whole() ? 'whole' : 'cut')
     },
   }
@@ -167,19 +192,35 @@ const codes: Record<number, FailureCode> = {
   503: 'busy',
 }
 
-/** What an upstream refused with, in its words as far as they are for the client. */
+/** What an engine refused with, in its words as far as they are for the client. */
 export function refusal(status: number, body: string, retryAfter?: string): Failure {
-  const said = saidIn(body)
-  const seconds = Number(retryAfter)
   return new Failure(
     codes[status] ?? 'bad_upstream',
-    said === undefined ? `The engine refused with status ${status}.` : withoutAddresses(said),
+    saidIn(body) ?? `The engine refused with status ${status}.`,
     body,
-    Number.isFinite(seconds) && retryAfter !== undefined ? { retryAfter: seconds } : {},
+    waitOf(retryAfter),
   )
 }
 
-function saidIn(body: string): string | undefined {
+const engineWording: Wording = {
+  away: (cause) => new Failure('unavailable', 'The engine does not answer.', cause),
+  brokenOff,
+  refusal: ({ status, body, retryAfter }) => refusal(status, body, retryAfter),
+}
+
+/** `Retry-After`, in seconds, for a `Failure`. */
+export function waitOf(retryAfter: string | undefined): { readonly retryAfter?: number } {
+  const seconds = Number(retryAfter)
+  return Number.isFinite(seconds) && retryAfter !== undefined ? { retryAfter: seconds } : {}
+}
+
+/** The words of an error's body, in any dialect; undefined where it has none for a client. */
+export function saidIn(body: string): string | undefined {
+  const said = errorIn(body)
+  return said === undefined ? undefined : withoutAddresses(said)
+}
+
+function errorIn(body: string): string | undefined {
   try {
     const read: unknown = JSON.parse(body)
     if (typeof read !== 'object' || read === null) return undefined

@@ -1,18 +1,22 @@
 /** Voices over HTTP: any OpenAI-compatible server's, or Piper's own. */
 import { Pool } from 'undici'
+import { z } from 'zod'
+import type { SpeakingVoice } from '#protocol/events.ts'
 import { Failure } from '../failure.ts'
+import { parseJson } from './json.ts'
 import { pcm16 } from './pcm.ts'
 import { baseOf, postJson } from './post-json.ts'
 import { resampled } from './resample.ts'
-import { speechRate, type SayWish, type SpeechConfig, type Spoken, type Voice } from './voice.ts'
+import { languageOf, speechRate, type SayWish, type SpeechConfig, type Spoken, type Voice } from './voice.ts'
 import { readWav } from './wav.ts'
+import { textOf } from './text-of.ts'
 
 /** A long text on a slow CPU, before its first sound. */
 const firstSoundMs = 60_000
 
 /** `POST /v1/audio/speech`. Source: OpenAI's OpenAPI document. */
 export function openAiSpeech(url: string, { model = 'tts-1', voice = 'alloy' }: SpeechConfig): Voice {
-  const { pool, base, post } = connect(url)
+  const { pool, base, get, post } = connect(url)
   const ask = (wish: SayWish, format: string | undefined, signal: AbortSignal, unnamed?: string) =>
     post(
       `${base}/v1/audio/speech`,
@@ -46,6 +50,7 @@ export function openAiSpeech(url: string, { model = 'tts-1', voice = 'alloy' }: 
       }
       return yield* pcm16(whole(sound, signal))
     },
+    voices: async (signal) => voicesIn(await get(`${base}/v1/audio/voices`, signal)),
     close: () => pool.destroy(),
   }
 }
@@ -55,7 +60,7 @@ export function openAiSpeech(url: string, { model = 'tts-1', voice = 'alloy' }: 
  * Source: `http_server.py` in OHF-Voice/piper1-gpl.
  */
 export function piperSpeech(url: string, { voice }: SpeechConfig): Voice {
-  const { pool, base, post } = connect(url)
+  const { pool, base, get, post } = connect(url)
   let path = '/synthesize'
   const ask = (wish: SayWish, signal: AbortSignal): Promise<Spoken> => {
     const spoken = wish.voice ?? voice
@@ -80,8 +85,47 @@ export function piperSpeech(url: string, { voice }: SpeechConfig): Voice {
       const { sound } = await ask(wish, signal)
       yield* fromWav(sound, signal)
     },
+    async voices(signal) {
+      const found = piperVoices.parse(await get(`${base}/voices`, signal))
+      return Object.entries(found).map(([id, { language }]) => ({
+        id,
+        name: id,
+        language: languageOf(language?.code),
+      }))
+    },
     close: () => pool.destroy(),
   }
+}
+
+/** By name, with what is known of each. */
+const piperVoices = z.record(
+  z.string(),
+  z.object({ language: z.object({ code: z.string() }).nullish().catch(null) }),
+)
+/** Not OpenAI's: Kokoro-FastAPI, Speaches and others have it, each a little otherwise. */
+const voice = z.union([
+  z.string().transform((id): SpeakingVoice => ({ id, name: id, language: null })),
+  z
+    .looseObject({
+      id: z.string().optional(),
+      voice_id: z.string().optional(),
+      name: z.string().optional(),
+      language: z.string().optional().catch(undefined),
+      locale: z.string().optional().catch(undefined),
+    })
+    .transform(({ id, voice_id: other, name, language, locale }): SpeakingVoice => {
+      const known = id ?? other ?? name ?? ''
+      return { id: known, name: name ?? known, language: languageOf(language ?? locale) }
+    }),
+])
+const voiceList = z.union([
+  z.object({ voices: z.array(voice) }).transform(({ voices }) => voices),
+  z.object({ data: z.array(voice) }).transform(({ data }) => data),
+  z.array(voice),
+])
+
+function voicesIn(told: unknown): SpeakingVoice[] {
+  return voiceList.parse(told).filter(({ id }) => id !== '')
 }
 
 function connect(url: string) {
@@ -101,7 +145,11 @@ function connect(url: string) {
     const type = answer.headers['content-type']
     return { contentType: typeof type === 'string' ? type : unnamed, sound: answer.body }
   }
-  return { pool, base: baseOf(url), post }
+  const get = async (path: string, signal: AbortSignal): Promise<unknown> => {
+    const { body } = await pool.request({ method: 'GET', path, signal })
+    return parseJson(await textOf(body))
+  }
+  return { pool, base: baseOf(url), get, post }
 }
 
 async function* fromWav(sound: Spoken['sound'], signal: AbortSignal): AsyncGenerator<Int16Array> {

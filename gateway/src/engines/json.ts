@@ -1,12 +1,23 @@
 /** JSON that others wrote: anything may stand there. */
 
-/** Undefined for what is no JSON. */
+/** Far above any schema of a tool, and far below where what walks a value, as `JSON.stringify` does, has no stack left. */
+const maxDepth = 128
+
+/** Undefined for what is no JSON, or nested too deep to be walked. */
 export function parseJson(text: string): unknown {
   try {
-    return JSON.parse(text)
+    const read: unknown = JSON.parse(text)
+    return isDeeper(read, maxDepth) ? undefined : read
   } catch {
     return undefined
   }
+}
+
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  if (levels === 0) return true
+  for (const inner of Object.values(value)) if (isDeeper(inner, levels - 1)) return true
+  return false
 }
 
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -33,6 +33,8 @@ export interface Model {
   readonly parts: ModelParts
   /** Whether it knows more languages than English. */
   readonly multilingual?: boolean
+  /** Of a voice, BCP 47. */
+  readonly language?: string
   /** A voice's speakers, in the order of their numbers. */
   readonly speakers?: readonly string[]
 }
@@ -107,6 +109,7 @@ export const voices: readonly Model[] = [
   {
     // Apache-2.0. Four cores speak about as fast as it is listened to.
     name: 'kokoro-int8-en-v0_19',
+    language: 'en',
     files: [
       {
         name: 'kokoro-int8-en-v0_19.tar.bz2',
@@ -142,6 +145,7 @@ export const voices: readonly Model[] = [
   {
     // Several times as fast as Kokoro, but trained on recordings that are free for research alone.
     name: 'vits-piper-en_US-lessac-medium',
+    language: 'en-US',
     files: [
       {
         name: 'vits-piper-en_US-lessac-medium.tar.bz2',

@@ -13,10 +13,11 @@ afterEach(async () => {
 const wish: ChatWish = { model: 'tiny:latest', messages: [{ role: 'user', content: 'Hello' }] }
 const never = new AbortController().signal
 
-async function open(answer: (call: Call) => unknown) {
-  const upstream = await serveOllama(answer)
+async function open(answer: (call: Call) => unknown, shown: Readonly<Record<string, object>> = {}) {
+  const upstream = await serveOllama(answer, { shown })
   closers.push(upstream.close)
-  return { upstream, ollama: createOllamaChat(createModelPool([await look(upstream.url)])) }
+  const backend = await look(upstream.url)
+  return { upstream, backend, ollama: createOllamaChat(createModelPool([backend])) }
 }
 
 /** A backend after its first look, and no other look soon. */
@@ -52,6 +53,38 @@ describe('an answer from Ollama', () => {
     expect(await pieces.next()).toEqual({ done: false, value: 'day' })
     expect(await pieces.next()).toEqual({ done: true, value: undefined })
     expect(JSON.parse(upstream.calls[0]?.body.toString() ?? '')).toEqual({ ...wish, stream: true })
+  })
+
+  it('has what the model thinks apart, and tells one that can whether to', async () => {
+    const answer = ({ response }: Call) => {
+      const line = ndjson(response)
+      line({ message: { role: 'assistant', content: '', thinking: 'Hm, ' }, done: false })
+      line(said('Yes.'))
+      line({ done: true })
+      response.end()
+    }
+    const bodies: object[] = []
+    for (const shown of [
+      { capabilities: ['completion', 'thinking'] },
+      { capabilities: ['thinking'], thinking: { values: ['low', 'medium', 'high'] } },
+      { capabilities: ['thinking'], thinking: { values: [true] } },
+      { capabilities: ['completion'] },
+    ]) {
+      const { upstream, ollama, backend } = await open(answer, { 'tiny:latest': shown })
+      const [model = { name: '' }] = backend.models
+      await expect.poll(() => backend.detailsOf(model)).toBeDefined()
+      expect(await all(ollama.chat({ ...wish, think: false }, never))).toEqual([
+        { reasoning: 'Hm, ' },
+        'Yes.',
+      ])
+      bodies.push(JSON.parse(upstream.calls[0]?.body.toString() ?? ''))
+    }
+    expect(bodies).toEqual([
+      { ...wish, stream: true, think: false },
+      { ...wish, stream: true, think: 'low' },
+      { ...wish, stream: true },
+      { ...wish, stream: true },
+    ])
   })
 
   it('is whole where lines and characters are cut by the network', async () => {

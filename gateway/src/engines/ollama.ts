@@ -2,10 +2,13 @@
 import { z } from 'zod'
 import { Failure } from '../failure.ts'
 import type { Backend } from './backend.ts'
-import type { ChatEngine, ChatMessage, ChatPiece, ChatTool, ChatWish } from './engine.ts'
+import { requestChat, toolOf } from './chat-request.ts'
+import type { ChatEngine, ChatMessage, ChatPiece, ChatWish } from './engine.ts'
 import { brokenOff, refusal } from './forward.ts'
 import { parseJson } from './json.ts'
 import { lines } from './lines.ts'
+import { missingModel } from './no-model.ts'
+import { askOpenAi } from './openai-chat.ts'
 import type { ModelPool } from './pool.ts'
 
 const piece = z.object({
@@ -13,6 +16,7 @@ const piece = z.object({
   message: z
     .object({
       content: z.string().optional(),
+      thinking: z.string().optional(),
       tool_calls: z
         .array(
           z.object({
@@ -55,6 +59,8 @@ async function load(pool: ModelPool, model: string): Promise<void> {
   if (!place) return
   // Loading takes no turn: who waits for the model waits for this, too.
   place.leave()
+  // A friend's machine loads nothing before it is asked something.
+  if (place.backend.friend !== undefined) return
   const { upstream, base } = place.backend
   await upstream
     .request({
@@ -70,9 +76,12 @@ async function load(pool: ModelPool, model: string): Promise<void> {
 
 async function* chat(pool: ModelPool, wish: ChatWish, signal: AbortSignal): AsyncGenerator<ChatPiece> {
   const model = pool.resolve(wish.model ?? '')
-  if (model === undefined) throw new Failure('not_found', `model: there is no “${wish.model ?? ''}” here.`)
+  if (model === undefined) throw missingModel(pool, wish.model ?? '')
   const { tenant = '', caller = '' } = wish
-  const place = await pool.place({ model, kind: 'ollama', tenant, caller, signal })
+  const place = await pool.place({ model, tenant, caller, signal })
+  const { kind, friend } = place.backend
+  // A friend's gateway speaks OpenAI's API for all its engines.
+  const ask = kind === 'openai' || friend !== undefined ? askOpenAi : askOllama
   try {
     yield* ask(place.backend, { ...wish, model }, signal)
   } finally {
@@ -80,31 +89,24 @@ async function* chat(pool: ModelPool, wish: ChatWish, signal: AbortSignal): Asyn
   }
 }
 
-async function* ask(backend: Backend, wish: ChatWish, signal: AbortSignal): AsyncGenerator<ChatPiece> {
+async function* askOllama(backend: Backend, wish: ChatWish, signal: AbortSignal): AsyncGenerator<ChatPiece> {
   const { upstream, base } = backend
+  const model = backend.models.find(({ name }) => name === wish.model)
+  const think = model && wish.think !== undefined ? backend.thoughtOf(model, wish.think) : undefined
   const options = wish.output === undefined ? {} : { options: { num_predict: wish.output } }
-  const body = JSON.stringify({
+  const body = {
     model: wish.model,
     messages: wish.messages.map(asOllama),
     stream: true,
-    ...(wish.tools?.length && { tools: wish.tools.map(toolAsOllama) }),
+    ...(think !== undefined && { think }),
+    ...(wish.tools?.length && { tools: wish.tools.map(toolOf) }),
     ...options,
-  })
-  const answer = await upstream
-    .request({ method: 'POST', path: `${base}/api/chat`, headers: json, body, signal })
-    .catch((error: unknown) => {
-      throw signal.aborted ? error : new Failure('unavailable', 'Ollama does not answer.', error)
-    })
-  try {
-    if (answer.statusCode !== 200) throw refusal(answer.statusCode, await answer.body.text())
-    yield* contents(answer.body, wish)
-  } catch (error) {
-    if (error instanceof Failure || signal.aborted) throw error
-    throw new Failure('bad_upstream', brokenOff, error)
   }
+  const read = (answer: AsyncIterable<Uint8Array>) => contents(answer, wish)
+  yield* requestChat({ upstream, path: `${base}/api/chat`, body, engine: 'Ollama', read }, signal)
 }
 
-/** Source: `api/types.go` of Ollama, `Message` and `Tool`. */
+/** Source: `api/types.go` of Ollama, `Message`. */
 function asOllama({ role, content, images, calls, tool }: ChatMessage): object {
   return {
     role,
@@ -119,23 +121,13 @@ function asOllama({ role, content, images, calls, tool }: ChatMessage): object {
   }
 }
 
-function toolAsOllama({ name, description, parameters }: ChatTool): object {
-  return {
-    type: 'function',
-    function: {
-      name,
-      ...(description !== undefined && { description }),
-      parameters: parameters ?? { type: 'object', properties: {} },
-    },
-  }
-}
-
 async function* contents(body: AsyncIterable<Uint8Array>, { onUsage }: ChatWish): AsyncGenerator<ChatPiece> {
   for await (const line of lines(body)) {
     const read = piece.safeParse(parseJson(line))
     if (!read.success) throw new Failure('bad_upstream', 'Ollama sent something that is not its protocol.')
     if (read.data.error !== undefined) throw refusal(500, line)
-    const { content, tool_calls: calls = [] } = read.data.message ?? {}
+    const { content, thinking, tool_calls: calls = [] } = read.data.message ?? {}
+    if (thinking) yield { reasoning: thinking }
     if (content) yield content
     for (const call of calls)
       yield { name: call.function.name, arguments: JSON.stringify(call.function.arguments) }

@@ -2,8 +2,10 @@
  * Several backends as one: which of them have a model, which has it loaded or the conversation's cache, and
  * whose turn it is there.
  */
+import type { ModelDetails } from '#protocol/events.ts'
 import { Failure } from '../failure.ts'
 import type { Backend, Model } from './backend.ts'
+import { fullName } from '#protocol/model-name.ts'
 
 export interface PlaceWish {
   /** As `resolve` gave it. */
@@ -30,16 +32,24 @@ export interface Place {
 export interface BackendView {
   readonly name: string
   readonly kind: Backend['kind']
+  /** Whose gateway it is; undefined for one of the house. */
+  readonly friend: string | undefined
   readonly status: 'up' | 'down'
+  /** What is wrong, for people; undefined where it answers. */
+  readonly problem: string | undefined
   readonly models: readonly string[]
   readonly loaded: readonly string[]
   readonly running: number
   readonly waiting: number
+  /** How many it answers at once. */
+  readonly parallel: number
 }
 
 export interface ModelPool {
   /** Every model of every backend that answers, once, as it was written there; aliases too. */
   readonly models: readonly Model[]
+  /** By model name, of those whose backend tells. */
+  readonly details: Readonly<Record<string, ModelDetails>>
   readonly backends: readonly BackendView[]
   /** Of the first Ollama that answers. */
   readonly version: string | undefined
@@ -58,12 +68,18 @@ export function createModelPool(
   aliases: Readonly<Record<string, string>> = {},
 ): ModelPool {
   const caches = new Map<string, Backend>()
+  // An object would know what `constructor` means.
+  const meanings = new Map(Object.entries(aliases))
   const up = () => backends.filter(({ state }) => state.status === 'up')
   const holders = (model: string) => up().filter((one) => one.models.some(({ name }) => name === model))
   const resolve = (said: string): string | undefined => {
-    const model = aliases[said] ?? aliases[said.replace(/:latest$/, '')] ?? said
-    for (const { models } of up())
-      for (const { name } of models) if (name === model || name === `${model}:latest`) return name
+    const meant = meanings.get(said) ?? meanings.get(said.replace(/:latest$/, ''))
+    const model = meant ?? said
+    for (const { models, friend } of up()) {
+      // What leaves the house is asked for by its own name.
+      if (meant !== undefined && friend !== undefined) continue
+      for (const { name } of models) if (name === model || name === fullName(model)) return name
+    }
     return undefined
   }
   const remember = (conversation: string, backend: Backend): void => {
@@ -86,15 +102,31 @@ export function createModelPool(
       }
       return [...found.values()]
     },
+    get details() {
+      const found = new Map<string, ModelDetails>()
+      for (const backend of up())
+        for (const model of backend.models) {
+          const details = backend.detailsOf(model)
+          if (details && !found.has(model.name)) found.set(model.name, details)
+        }
+      for (const alias of Object.keys(aliases)) {
+        const details = found.get(resolve(alias) ?? '')
+        if (details && !found.has(alias)) found.set(alias, details)
+      }
+      return Object.fromEntries(found)
+    },
     get backends() {
-      return backends.map(({ name, kind, state, models, loaded, queue }) => ({
+      return backends.map(({ name, kind, friend, state, models, loaded, queue, parallel }) => ({
         name,
         kind,
+        friend,
         status: state.status,
+        problem: state.status === 'up' ? undefined : (state.failure?.message ?? 'It does not answer.'),
         models: state.status === 'up' ? models.map((model) => model.name) : [],
         loaded: state.status === 'up' ? [...loaded] : [],
         running: queue.running,
         waiting: queue.waiting,
+        parallel,
       }))
     },
     get version() {

@@ -2,6 +2,7 @@
 import type { Dispatcher, Pool } from 'undici'
 import { Failure } from '../failure.ts'
 import { refusal } from './forward.ts'
+import { textOf } from './text-of.ts'
 
 /**
  * Resolves when the answer begins.
@@ -26,7 +27,7 @@ export async function postJson(
     .catch((error: unknown) => {
       throw signal.aborted ? error : new Failure('unavailable', `The ${engine} does not answer.`, error)
     })
-  if (answer.statusCode >= 300) throw refusal(answer.statusCode, await answer.body.text())
+  if (answer.statusCode >= 300) throw refusal(answer.statusCode, await textOf(answer.body))
   return answer
 }
 

@@ -1,7 +1,11 @@
 /** A recording to a speech-to-text server over HTTP: its refusals and its silence as a `Failure`. */
 import { randomUUID } from 'node:crypto'
-import { FormData, Pool } from 'undici'
+import { FormData, Pool, type Dispatcher } from 'undici'
+import { inputSampleRate } from '#protocol/frame.ts'
 import { Failure } from '../failure.ts'
+import { bytesOf } from './pcm.ts'
+import { wavHeader } from './wav.ts'
+import { textOf } from './text-of.ts'
 
 /** A minute of speech on a slow CPU; one request runs after another there. */
 const answerMs = 5 * 60_000
@@ -10,11 +14,13 @@ export function openPool(origin: string): Pool {
   return new Pool(origin, { connections: 8, headersTimeout: answerMs, bodyTimeout: answerMs })
 }
 
-/** @param form the file and the fields, as multipart/form-data */
+/** The file and the fields of multipart/form-data; samples are of 16 kHz, and are sent as WAV. */
+type Form = Readonly<Record<string, string | Blob | Int16Array>>
+
 export async function postRecording(
-  pool: Pool,
+  pool: Dispatcher,
   path: string,
-  form: Readonly<Record<string, string | Blob | Buffer>>,
+  form: Form,
   signal: AbortSignal,
 ): Promise<{ readonly contentType: string; readonly text: string }> {
   // Closing the connection is how whisper.cpp is told to stop.
@@ -23,7 +29,7 @@ export async function postRecording(
     .catch((error: unknown) => {
       throw signal.aborted ? error : new Failure('unavailable', 'Whisper does not answer.', error)
     })
-  const text = await answer.body.text().catch((error: unknown) => {
+  const text = await textOf(answer.body).catch((error: unknown) => {
     throw signal.aborted ? error : new Failure('bad_upstream', 'Whisper broke off its transcript.', error)
   })
   if (answer.statusCode === 503) throw new Failure('unavailable', 'Whisper is loading its model.')
@@ -35,22 +41,29 @@ export async function postRecording(
   return { contentType: typeof type === 'string' ? type : 'application/json', text }
 }
 
-/** A recording that is at hand goes out in one piece: as a `Blob` it is read in many, and begins later. */
-function encoded(form: Readonly<Record<string, string | Blob | Buffer>>) {
+/**
+ * A recording that is at hand goes out in one piece: as a `Blob` it is read in many, and begins later. It is copied
+ * once: of many who talk there are megabytes a second, and what frees them holds up everybody.
+ */
+function encoded(form: Form) {
   const boundary = `recording-${randomUUID()}`
   const parts: Buffer[] = []
   for (const [name, value] of Object.entries(form)) {
     if (value instanceof Blob) return { body: withFile(form) }
-    const own = typeof value === 'string' ? '' : '; filename="recording.wav"\r\ncontent-type: audio/wav'
-    const head = `--${boundary}\r\ncontent-disposition: form-data; name="${name}"${own}\r\n\r\n`
-    parts.push(Buffer.from(head), Buffer.from(value), Buffer.from('\r\n'))
+    const text = typeof value === 'string'
+    const own = text ? '' : '; filename="recording.wav"\r\ncontent-type: audio/wav'
+    parts.push(
+      Buffer.from(`--${boundary}\r\ncontent-disposition: form-data; name="${name}"${own}\r\n\r\n`),
+      ...(text ? [Buffer.from(value)] : [wavHeader(inputSampleRate, value.byteLength), bytesOf(value)]),
+      Buffer.from('\r\n'),
+    )
   }
   parts.push(Buffer.from(`--${boundary}--\r\n`))
   const headers = { 'content-type': `multipart/form-data; boundary=${boundary}` }
   return { headers, body: Buffer.concat(parts) }
 }
 
-function withFile(form: Readonly<Record<string, string | Blob | Buffer>>): FormData {
+function withFile(form: Form): FormData {
   const body = new FormData()
   for (const [name, value] of Object.entries(form))
     if (typeof value === 'string') body.set(name, value)
@@ -70,11 +83,11 @@ export async function postOwn(...given: Parameters<typeof postRecording>): Promi
 
 /** A request without a recording, by which servers are told apart. */
 export async function ask(
-  pool: Pool,
+  pool: Dispatcher,
   method: 'GET' | 'POST',
   path: string,
   signal: AbortSignal,
 ): Promise<{ readonly status: number; readonly text: string }> {
   const { statusCode, body } = await pool.request({ method, path, signal })
-  return { status: statusCode, text: await body.text() }
+  return { status: statusCode, text: await textOf(body) }
 }

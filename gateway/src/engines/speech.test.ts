@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { createSpeech, type Speech } from './speech.ts'
-import { left, serve, type Call } from './upstream.fixture.ts'
-import { wav } from './wav.ts'
+import { json, left, serve, type Call } from './upstream.fixture.ts'
+import { wav } from './wav.fixture.ts'
 
 const closers: (() => Promise<unknown>)[] = []
 afterEach(async () => {
@@ -159,5 +159,62 @@ describe('a file of speech', () => {
     let length = 0
     for await (const chunk of spoken.sound) length += (chunk as Buffer).length
     expect([spoken.contentType, length]).toEqual(['audio/pcm', 4_800])
+  })
+})
+
+describe('the voices of', () => {
+  for (const [what, told] of [
+    ['Kokoro-FastAPI', { voices: ['af_bella', { id: 'de_anna', name: 'Anna', language: 'de_DE' }] }],
+    [
+      'others',
+      {
+        data: [
+          { id: 'af_bella', languages: [] },
+          { voice_id: 'de_anna', name: 'Anna', locale: 'de-de' },
+        ],
+      },
+    ],
+  ] as const)
+    it(`an OpenAI-compatible server, as ${what} tell them`, async () => {
+      const { speech, calls } = await speaking('openai', ({ response }) => json(response, 200, told))
+      expect(await speech.voices()).toEqual([
+        { id: 'af_bella', name: 'af_bella', language: null },
+        { id: 'de_anna', name: 'Anna', language: 'de-DE' },
+      ])
+      await speech.voices()
+      expect(calls.map(({ route }) => route)).toEqual(['GET /v1/audio/voices'])
+    })
+
+  it('a server that does not tell are none, until it does', async () => {
+    const { speech } = await speaking('openai', ({ response }) =>
+      told ? json(response, 200, { voices: ['a'] }) : json(response, 404, { error: 'not found' }),
+    )
+    let told = false
+    expect(await speech.voices()).toEqual([])
+    told = true
+    expect(await speech.voices()).toHaveLength(1)
+  })
+
+  it('Piper are those that it has', async () => {
+    const { speech, calls } = await speaking('piper', ({ response }) =>
+      json(response, 200, {
+        'en_US-lessac-medium': { language: { code: 'en_US', family: 'en' }, num_speakers: 1 },
+        odd: {},
+      }),
+    )
+    expect(await speech.voices()).toEqual([
+      { id: 'en_US-lessac-medium', name: 'en_US-lessac-medium', language: 'en-US' },
+      { id: 'odd', name: 'odd', language: null },
+    ])
+    expect(calls.map(({ route }) => route)).toEqual(['GET /voices'])
+  })
+
+  it('espeak-ng are its languages, each of which it speaks', async () => {
+    const speech = createSpeech({ engine: 'espeak-ng' }) as Speech
+    const voices = await speech.voices()
+    expect(voices).toContainEqual({ id: 'de', name: 'German', language: 'de' })
+    expect(voices).toContainEqual({ id: 'en-us', name: 'English (America)', language: 'en-US' })
+    for (const id of ['en-us', 'fa-latn'])
+      expect((await heard(speech.say({ ...wish, voice: id }, never))).length).toBeGreaterThan(5_000)
   })
 })

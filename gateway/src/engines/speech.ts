@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { Readable } from 'node:stream'
 import { ReadableStream } from 'node:stream/web'
+import type { SpeakingVoice } from '#protocol/events.ts'
 import { Failure } from '../failure.ts'
 import { createEmbedded, embeddedVoice } from './embedded.ts'
 import { espeak } from './espeak.ts'
@@ -31,11 +32,16 @@ export interface Speech {
    * once when `signal` is aborted, and when its reader goes.
    */
   say(wish: SayWish, signal: AbortSignal): AsyncIterable<Int16Array>
+  /** Those that may be asked for, as of a minute ago; empty where the engine does not tell. Never throws. */
+  voices(): Promise<readonly SpeakingVoice[]>
   close(): Promise<void>
 }
 
 /** A slow reader keeps nobody's turn up: five minutes of sound, 14 MB, are made ahead of it. */
 const aheadSamples = 5 * 60 * speechRate
+/** For which a list of voices is kept. */
+const listedMs = 60_000
+const listTimeoutMs = 5_000
 
 /**
  * Undefined where nothing is configured and this machine has no espeak-ng.
@@ -108,8 +114,20 @@ function inTurn(voice: Voice): Speech {
       { highWaterMark: aheadSamples, size: ({ length }) => length },
     )
   }
+  let listed: { readonly at: number; readonly voices: Promise<readonly SpeakingVoice[]> } | undefined
   return {
     kind: voice.kind,
+    voices() {
+      if (!listed || Date.now() - listed.at > listedMs)
+        listed = {
+          at: Date.now(),
+          voices: voice.voices(AbortSignal.timeout(listTimeoutMs)).catch(() => {
+            listed = undefined
+            return []
+          }),
+        }
+      return listed.voices
+    },
     say,
     speak: (wish, signal) =>
       voice.file && (wish.format === undefined || voice.formats.includes(wish.format))

@@ -4,6 +4,7 @@
  * be told so in words; of the pieces none is parsed but the last and those that bear the usage.
  */
 import type { Usage } from '#admission/admission.ts'
+import { hold, type Held } from './held.ts'
 import { isRecord, parseJson } from './json.ts'
 
 export interface Tap {
@@ -78,7 +79,7 @@ class StreamTap implements Tap {
   readonly #framing: Framing
   readonly #marks: readonly Buffer[]
   /** The beginning of an event whose end is not there yet. */
-  #held: Buffer | undefined
+  #held: Held | undefined
   #usage: Usage | undefined
   #ended = false
   pieces = 0
@@ -91,25 +92,29 @@ class StreamTap implements Tap {
 
   pass(chunk: Buffer): Buffer | undefined {
     const { border } = this.#framing
-    const all = this.#held ? Buffer.concat([this.#held, chunk]) : chunk
+    const before = this.#held?.bytes.length ?? 0
+    this.#held?.add(chunk)
+    const all = this.#held?.bytes ?? chunk
     // The border itself may be cut in two: then it is found when the rest is there.
-    const end = all.lastIndexOf(border) + border.length
-    if (end < border.length) {
+    const from = Math.max(0, before - border.length + 1)
+    const last = all.subarray(from).lastIndexOf(border)
+    if (last === -1) {
       if (all.length > maxEventBytes) throw new Error('an event has no end')
-      this.#held = all
+      this.#held ??= hold(chunk)
       return undefined
     }
+    const end = from + last + border.length
     const events = end === all.length ? all : all.subarray(0, end)
-    this.#held = end === all.length ? undefined : all.subarray(end)
+    this.#held = end === all.length ? undefined : hold(all.subarray(end))
     this.pieces += count(events, border.length)
-    const from = lastEvents(events, border)
-    const tail = from === 0 ? events : events.subarray(from)
-    return this.#marks.some((mark) => tail.includes(mark)) ? this.#inspect(events, from) : events
+    const inspected = lastEvents(events, border)
+    const tail = inspected === 0 ? events : events.subarray(inspected)
+    return this.#marks.some((mark) => tail.includes(mark)) ? this.#inspect(events, inspected) : events
   }
 
   whole(): boolean {
     // The last line may come without its newline.
-    if (!this.#ended && this.#held && this.#framing.border.length === 1) this.#inspect(this.#held, 0)
+    if (!this.#ended && this.#held && this.#framing.border.length === 1) this.#inspect(this.#held.bytes, 0)
     return this.#ended
   }
 

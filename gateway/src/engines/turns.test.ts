@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import type { Hearing } from './engine.ts'
 import { inTurn } from './turns.ts'
 import { json, left, serveWhisperCpp, type Call } from './upstream.fixture.ts'
-import { wav } from './wav.ts'
+import { wav } from './wav.fixture.ts'
 import { findWhisper } from './whisper.ts'
 
 const closers: (() => Promise<unknown>)[] = []

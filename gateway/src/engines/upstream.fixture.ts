@@ -54,13 +54,27 @@ export interface FakeOllama extends Served {
 /** What Ollama says of itself, and answers as the test writes them. */
 export async function serveOllama(
   answer: (call: Call) => unknown = ({ response }) => response.end(),
-  { models = [{ name: 'tiny:latest' }] as readonly object[], port = 0 } = {},
+  {
+    models = [{ name: 'tiny:latest' }],
+    shown = {},
+    port = 0,
+  }: {
+    models?: readonly object[]
+    /** What `/api/show` tells, by name. */
+    shown?: Readonly<Record<string, object>>
+    port?: number
+  } = {},
 ): Promise<FakeOllama> {
   let listed = models
   const calls: Call[] = []
   const served = await serve((call) => {
     if (call.route === 'GET /api/version') return json(call.response, 200, { version: '0.33.0' })
     if (call.route === 'GET /api/tags') return json(call.response, 200, { models: listed })
+    if (call.route === 'POST /api/show') {
+      const { model } = JSON.parse(call.body.toString()) as { model: string }
+      const found = shown[model]
+      return json(call.response, found ? 200 : 404, found ?? { error: `model '${model}' not found` })
+    }
     if (call.route === 'GET /api/ps') return json(call.response, 200, { models: [] })
     // A request without a prompt loads the model.
     if (call.route === 'POST /api/generate' && !('prompt' in JSON.parse(call.body.toString())))

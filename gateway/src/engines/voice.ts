@@ -1,5 +1,6 @@
 /** A voice: what each engine that speaks must be able to. */
 import type { Readable } from 'node:stream'
+import type { SpeakingVoice } from '#protocol/events.ts'
 
 /** As OpenAI's `pcm` has it. */
 export const speechRate = 24_000
@@ -39,6 +40,8 @@ export interface Voice {
    * ends what makes it when `signal` is aborted.
    */
   file?(wish: SpeechWish, signal: AbortSignal): Promise<Spoken>
+  /** Those that may be asked for. May throw. */
+  voices(signal: AbortSignal): Promise<readonly SpeakingVoice[]>
   /** The formats that {@link file} makes, as OpenAI names them. */
   readonly formats: readonly string[]
   close(): Promise<void>
@@ -49,4 +52,14 @@ export interface SpeechConfig {
   readonly url?: string
   readonly model?: string
   readonly voice?: string
+}
+
+/** BCP 47 for what an engine calls a language, such as `en_US`; null for what is none. */
+export function languageOf(said: string | null | undefined): string | null {
+  if (!said) return null
+  try {
+    return Intl.getCanonicalLocales(said.replaceAll('_', '-'))[0] ?? null
+  } catch {
+    return null
+  }
 }

@@ -1,10 +1,5 @@
 /** PCM16 mono in a WAV container. Source: RIFF/WAVE, Microsoft and IBM, 1991. */
 import { Failure } from '../failure.ts'
-import { bytesOf } from './pcm.ts'
-
-export function wav(samples: Int16Array, sampleRate: number): Buffer {
-  return Buffer.concat([wavHeader(sampleRate, samples.byteLength), bytesOf(samples)])
-}
 
 /**
  * 44 bytes.

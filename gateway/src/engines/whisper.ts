@@ -1,14 +1,12 @@
 /** Speech to text by a server of one's own: which kind it is, and the two that most people have. */
-import type { Pool } from 'undici'
+import type { Dispatcher } from 'undici'
 import { z } from 'zod'
-import { inputSampleRate } from '#protocol/frame.ts'
 import { Failure } from '../failure.ts'
 import { asrWebservice } from './asr-webservice.ts'
 import type { Hearing, Transcriber, TranscriptionWish } from './engine.ts'
 import { parseJson } from './json.ts'
 import { ask, openPool, postOwn, postRecording } from './post-recording.ts'
 import { wordsIn } from './transcript.ts'
-import { wav } from './wav.ts'
 import { findWyomingWhisper } from './wyoming-whisper.ts'
 
 export interface Whisper extends Transcriber {
@@ -23,12 +21,13 @@ export interface Whisper extends Transcriber {
  * file; the others have `POST /v1/audio/transcriptions` or `POST /asr`, which answer with errors of their own.
  *
  * @param url `http://`, `https://`, or `tcp://` for one that speaks Wyoming
+ * @param through what leads to it where it can't be dialled: a tunnel
  */
-export async function findWhisper(url: string, signal: AbortSignal): Promise<Whisper> {
+export async function findWhisper(url: string, signal: AbortSignal, through?: Dispatcher): Promise<Whisper> {
   const { origin, pathname, protocol } = new URL(url)
   if (protocol === 'tcp:') return findWyomingWhisper(url, signal)
   const base = pathname.replace(/\/(v1)?\/?$/, '')
-  const pool = openPool(origin)
+  const pool = through ?? openPool(origin)
   try {
     const health = await ask(pool, 'GET', `${base}/health`, signal)
     if (health.status === 503) throw new Failure('unavailable', 'Whisper is loading its model.')
@@ -45,7 +44,7 @@ export async function findWhisper(url: string, signal: AbortSignal): Promise<Whi
   }
 }
 
-function whisperCpp(pool: Pool, base: string): Whisper {
+function whisperCpp(pool: Dispatcher, base: string): Whisper {
   const path = `${base}/inference`
   return {
     kind: 'whisper.cpp',
@@ -70,7 +69,7 @@ function whisperCpp(pool: Pool, base: string): Whisper {
   }
 }
 
-function openAi(pool: Pool, base: string, known: readonly string[]): Whisper {
+function openAi(pool: Dispatcher, base: string, known: readonly string[]): Whisper {
   const model = known.find((name) => /whisper|transcribe|parakeet/i.test(name)) ?? 'whisper-1'
   let format: 'verbose_json' | 'json' = 'verbose_json'
   return {
@@ -110,9 +109,9 @@ function openAi(pool: Pool, base: string, known: readonly string[]): Whisper {
 function ownRecording(
   samples: Int16Array,
   { language, prompt }: Hearing = {},
-): Readonly<Record<string, string | Buffer>> {
+): Readonly<Record<string, string | Int16Array>> {
   return {
-    file: wav(samples, inputSampleRate),
+    file: samples,
     ...(language !== undefined && { language }),
     ...(prompt !== undefined && { prompt }),
   }
@@ -127,7 +126,7 @@ function fieldsOf({ language, prompt, temperature, format }: TranscriptionWish):
   }
 }
 
-async function models(pool: Pool, base: string, signal: AbortSignal): Promise<string[]> {
+async function models(pool: Dispatcher, base: string, signal: AbortSignal): Promise<string[]> {
   const { text } = await ask(pool, 'GET', `${base}/v1/models`, signal)
   const read = z.object({ data: z.array(z.object({ id: z.string() })) }).safeParse(parseJson(text))
   return read.success ? read.data.data.map(({ id }) => id) : []

@@ -3,13 +3,27 @@ import { z } from 'zod'
 import { Failure } from '../failure.ts'
 import { pcm16 } from './pcm.ts'
 import { resampled } from './resample.ts'
-import { speechRate, type SayWish, type SpeechConfig, type Voice } from './voice.ts'
-import { converse, refusalIn, type WyomingEvent } from './wyoming.ts'
+import { languageOf, speechRate, type SayWish, type SpeechConfig, type Voice } from './voice.ts'
+import { converse, describe, refusalIn, type WyomingEvent } from './wyoming.ts'
 
 const format = z.object({
   rate: z.int().min(1_000).max(192_000),
   width: z.literal(2),
   channels: z.literal(1),
+})
+
+const info = z.object({
+  tts: z.array(
+    z.object({
+      voices: z.array(
+        z.object({
+          name: z.string(),
+          description: z.string().nullish(),
+          languages: z.array(z.string()).default([]),
+        }),
+      ),
+    }),
+  ),
 })
 
 /** The voice keeps its own pace: Wyoming has no word for another. */
@@ -27,6 +41,17 @@ export function wyomingSpeech(given: string, { voice }: SpeechConfig): Voice {
       } finally {
         await events.return(undefined)
       }
+    },
+    async voices(signal) {
+      const { tts } = info.parse(await describe(url, signal))
+      return tts.flatMap(({ voices }) =>
+        voices.map(({ name, description, languages }) => ({
+          id: name,
+          name: description || name,
+          // One that speaks several is none's.
+          language: languages.length === 1 ? languageOf(languages[0]) : null,
+        })),
+      )
     },
     async close() {},
   }

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { createSpeech, type Speech } from './speech.ts'
 import { inTurn } from './turns.ts'
 import { deadUrl, serve } from './upstream.fixture.ts'
-import { wav } from './wav.ts'
+import { wav } from './wav.fixture.ts'
 import { findWhisper } from './whisper.ts'
 import { serveWyoming, type WyomingPeer } from './wyoming.fixture.ts'
 
@@ -32,6 +32,7 @@ async function listening(hear: (peer: WyomingPeer) => unknown) {
 async function speaking(speak: (text: string, peer: WyomingPeer) => unknown) {
   const served = await serveWyoming(({ type, data }, peer) => {
     if (type === 'synthesize') speak(String(data.text), peer)
+    if (type === 'describe') speak(type, peer)
   })
   const speech = createSpeech({ engine: 'wyoming', url: served.url, voice: 'en_US-amy' }) as Speech
   closers.push(served.close, () => speech.close())
@@ -134,6 +135,26 @@ describe('a voice over Wyoming', () => {
     })
     expect(await heard(speech.say({ text: 'Hello.', speed: 1 }, never))).toHaveLength(24_000)
     expect(served.peers[0]?.events[0]?.data).toEqual({ text: 'Hello.', voice: { name: 'en_US-amy' } })
+  })
+
+  it('says which voices there are', async () => {
+    const { speech } = await speaking((_, peer) =>
+      peer.send('info', {
+        tts: [
+          {
+            name: 'piper',
+            voices: [
+              { name: 'de_DE-thorsten', description: 'Thorsten', languages: ['de_DE'], version: null },
+              { name: 'many', languages: ['en', 'de'] },
+            ],
+          },
+        ],
+      }),
+    )
+    expect(await speech.voices()).toEqual([
+      { id: 'de_DE-thorsten', name: 'Thorsten', language: 'de-DE' },
+      { id: 'many', name: 'many', language: null },
+    ])
   })
 
   it('makes wav and pcm files, and nothing else', async () => {

@@ -5,7 +5,7 @@
 import { connect, type Socket } from 'node:net'
 import { z } from 'zod'
 import { Failure } from '../failure.ts'
-import { parseJson } from './json.ts'
+import { isRecord, parseJson } from './json.ts'
 
 export interface WyomingEvent {
   readonly type: string
@@ -116,7 +116,7 @@ function eventIn(bytes: Buffer): { readonly event?: WyomingEvent; readonly bytes
   if (end > maxBytes) throw noWyoming()
   if (bytes.length < end) return { bytes: 0 }
   const more = dataLength ? parseJson(bytes.toString('utf8', lineEnd + 1, dataEnd)) : {}
-  const all = z.record(z.string(), z.unknown()).safeParse({ ...data, ...Object(more) })
+  const all = z.record(z.string(), z.unknown()).safeParse({ ...data, ...(isRecord(more) && more) })
   return { event: { type, data: all.data ?? {}, payload: bytes.subarray(dataEnd, end) }, bytes: end }
 }
 

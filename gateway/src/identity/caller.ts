@@ -8,7 +8,7 @@ export type Caller = Member | Guest
 export interface Member {
   /** `host` is the gateway's own machine: loopback, or the hub's own overlay address. */
   readonly kind: 'device' | 'host'
-  /** For people: the device's name. */
+  /** For people: the device's name; empty for a stranger's. */
   readonly name: string
   /** Registry ids of the device and of its person, or its key's; undefined for the host. */
   readonly deviceId?: string

@@ -95,6 +95,12 @@ export function normal(address: string): string {
   return spelled
 }
 
+/** From where a stranger comes, as one can tell them apart: of IPv6 each has a network of addresses. */
+export function networkOf(remoteAddress: string | undefined): string {
+  const address = normal(remoteAddress ?? '')
+  return ipaddr.IPv6.isValid(address) ? ipaddr.IPv6.parse(address).parts.slice(0, 4).join(':') : address
+}
+
 /** Each request asks for its own, and there are as many as devices. */
 const spellings = new Map<string, string>()
 const maxSpellings = 10_000

@@ -1,13 +1,14 @@
 /** Who is asking, from an address and what came with the request. Nothing else in the gateway asks that. */
 import type { IncomingHttpHeaders } from 'node:http'
+import { homeTenant } from '@sotto/provisioning/registry/tenant.ts'
 import { Failure } from '../failure.ts'
-import type { Caller } from './caller.ts'
+import type { Caller, Member } from './caller.ts'
 import type { Directory } from './directory.ts'
 import type { Keyring } from './keyring.ts'
 
 export interface Identity {
-  readonly directory: Directory
-  readonly keyring: Keyring
+  readonly directory: Pick<Directory, 'identify'>
+  readonly keyring: Pick<Keyring, 'identify'>
 }
 
 /** Throws a `Failure`; gives no promise where none is needed. */
@@ -25,6 +26,33 @@ export function identify(
   if (text === undefined) return caller
   const made = keyring.identify(caller, text, remoteAddress)
   return made instanceof Promise ? made.then(enabled) : enabled(made)
+}
+
+/** Who is asking from outside the overlay, where an address says nothing: a key, or nobody. Throws a `Failure`. */
+export async function identifyByKey(
+  { keyring }: Pick<Identity, 'keyring'>,
+  remoteAddress: string | undefined,
+  headers: IncomingHttpHeaders,
+): Promise<Member> {
+  const text = sentKey(headers)
+  const made = text === undefined ? outsider : await keyring.identify(outsider, text, remoteAddress ?? '')
+  if (!made.key) throw new Failure('unauthorized', 'Send an API key of this gateway’s.')
+  return enabled(made)
+}
+
+/** For a listener that is open to the world: everybody is a stranger there, and a key changes nothing. */
+export const strangers: Identity = {
+  // Of no device: the audit has an address of them, and nothing to disable.
+  directory: { identify: () => ({ ...outsider, name: '' }) },
+  keyring: { identify: (member) => member },
+}
+
+const outsider: Member = {
+  kind: 'device',
+  name: 'outside',
+  tenant: { ...homeTenant, disabledAt: null },
+  admin: false,
+  held: [],
 }
 
 function enabled<C extends Caller>(caller: C): C {

@@ -3,6 +3,7 @@ import { chmod } from 'node:fs/promises'
 import { connect, migrate } from '@sotto/provisioning/database.ts'
 import { Kysely, SqliteDialect } from 'kysely'
 import type { Generated } from 'kysely'
+import type { Migration } from 'kysely/migration'
 
 /** One request, denied ones too; never a prompt in it. */
 export interface AuditTable {
@@ -92,9 +93,12 @@ export interface LedgerTables {
 
 export type LedgerDatabase = Kysely<LedgerTables>
 
+/** @internal */
+export const migrations: Record<string, Migration> = { '0001-ledger': { up: createLedger } }
+
 export async function openLedgerDatabase(file: string): Promise<LedgerDatabase> {
   const database = new Kysely<LedgerTables>({ dialect: new SqliteDialect({ database: () => connect(file) }) })
-  await migrate(database, file, { '0001-ledger': { up: createLedger } })
+  await migrate(database, file, migrations)
   await chmod(file, 0o600)
   return database
 }

@@ -4,7 +4,7 @@ import type { Insertable } from 'kysely'
 import type { Logger } from 'pino'
 import { auditColumns, promptColumns } from './columns.ts'
 import type { AuditTable, PromptTable, SpendingTable } from './database.ts'
-import type { Batch, Written } from './writer.ts'
+import type { Batch, Forgotten, Written } from './writer.ts'
 
 export type AuditRow = Insertable<AuditTable>
 export type PromptRow = Insertable<PromptTable>
@@ -19,6 +19,8 @@ export interface Ledger {
   spend(spending: Iterable<Spending>): Promise<void>
   /** Takes what was spent, with the next batch. */
   note(spending: Iterable<Spending>): void
+  /** Takes a person's name out of all that was written so far; resolves when that is on disk. */
+  forget(gone: Forgotten): Promise<void>
   /** Whether the last batch could be written. */
   healthy(): boolean
   /** Resolves when everything taken so far is on disk. */
@@ -47,6 +49,7 @@ interface Waiting {
   audit: AuditRow[]
   prompts: PromptRow[]
   spending: Set<Spending>
+  forget: Forgotten[]
   settle: (() => void)[]
   fail: ((error: unknown) => void)[]
 }
@@ -63,7 +66,7 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
   const send = (): void => {
     clearTimeout(timer)
     timer = undefined
-    const { audit, prompts, spending, settle } = waiting
+    const { audit, prompts, spending, forget, settle } = waiting
     if (!worker || audit.length + prompts.length + spending.size + settle.length === 0) return
     const now = Date.now()
     const tidy = now - tidied > tidyEveryMs
@@ -78,6 +81,7 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
       spending: JSON.stringify(
         [...spending].map(({ subject, window, used, held }) => [subject, window, used, held]),
       ),
+      forget: JSON.stringify(forget),
       keepAuditFrom: tidy ? now - keepMs : 0,
       now,
     }
@@ -94,6 +98,7 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
     waiting.audit = [...batch.audit.slice(0, room), ...waiting.audit]
     waiting.prompts = [...batch.prompts.slice(0, room), ...waiting.prompts]
     for (const one of batch.spending) waiting.spending.add(one)
+    waiting.forget = [...batch.forget, ...waiting.forget]
     const lost = Math.max(0, batch.audit.length - room)
     if (lost > 0) log.error({ lost }, 'audit rows were lost, since they can not be written')
     batch.fail.forEach((fail) => fail(error))
@@ -149,6 +154,12 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
       if (waiting.settle.length === 1) setImmediate(send)
       return done
     },
+    forget(gone) {
+      waiting.forget.push(gone)
+      const done = flushed()
+      send()
+      return done
+    },
     healthy: () => healthy,
     flush() {
       const done = flushed()
@@ -166,5 +177,5 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
 }
 
 function empty(): Waiting {
-  return { audit: [], prompts: [], spending: new Set(), settle: [], fail: [] }
+  return { audit: [], prompts: [], spending: new Set(), forget: [], settle: [], fail: [] }
 }

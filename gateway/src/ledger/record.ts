@@ -4,7 +4,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Usage } from '#admission/admission.ts'
 import type { Caller, Member } from '#identity/caller.ts'
 import { normal } from '#identity/directory.ts'
-import type { FailureCode } from '../failure.ts'
 import type { AuditRow, Ledger } from './ledger.ts'
 import type { Metrics } from './metrics.ts'
 
@@ -27,7 +26,10 @@ export interface OpenRecord {
   service?: string
   model?: string
   backend?: string
-  refusal?: FailureCode
+  /** Code of the failure, where it was refused. */
+  refusal?: string
+  /** What it made, where the path that was asked does not say. */
+  made?: string
   usage?: Usage
   /** `upstream` where the engine said what it took, `counted` where it could not any more. */
   counted?: 'upstream' | 'counted'
@@ -112,12 +114,12 @@ export function write({ ledger, metrics }: Recorder, open: OpenRecord, request: 
     tenant: member?.tenant.name ?? null,
     person: member?.person ?? null,
     device_id: member?.deviceId ?? null,
-    device: caller?.name ?? null,
+    device: caller === undefined || caller.name === '' ? null : caller.name,
     key_id: member?.key?.id ?? null,
     key: member?.key?.name ?? null,
     address: normal(request.address),
     method: request.method,
-    path: request.path.slice(0, 512),
+    path: (open.made ?? request.path).slice(0, 512),
     service: open.service ?? null,
     model: open.model ?? null,
     backend: open.backend ?? null,

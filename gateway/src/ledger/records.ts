@@ -3,18 +3,24 @@ import type { State } from '@sotto/provisioning/state.ts'
 import type { Registry } from 'prom-client'
 import type { Logger } from 'pino'
 import { createAdmission, type Admission } from '#admission/admission.ts'
-import { createBudgets } from '#admission/budgets.ts'
+import { createBudgets, type Spent } from '#admission/budgets.ts'
 import type { Member } from '#identity/caller.ts'
 import type { GatewayConfig } from '../config.ts'
 import { openLedgerDatabase } from './database.ts'
-import { createLedger } from './ledger.ts'
+import { createLedger, type Ledger } from './ledger.ts'
 import { createMetrics } from './metrics.ts'
 import type { Open, Recorder } from './record.ts'
+import { createReports, type Reports } from './reports.ts'
 
 export interface Records {
   readonly admission: Admission
   readonly recorder: Recorder
   readonly metrics: Registry
+  readonly reports: Reports
+  /** Tokens of the budgets of a tenant, key or device that are spent, or on their way. */
+  spent(subject: string): Spent
+  /** Takes a person's name out of what was written; see `Ledger`. */
+  readonly forget: Ledger['forget']
   /** Whether what happens can be written down. */
   healthy(): boolean
   /** Ends what is open of these callers. */
@@ -35,6 +41,7 @@ export async function openRecords(
   const ledger = createLedger({ file: state.ledger, keepMs: file.auditDays * 86_400_000, log })
   const metrics = createMetrics()
   const open = new Set<Open>()
+  const reports = createReports(state.ledger)
   const budgets = createBudgets(ledger, spending)
   return {
     admission: createAdmission(budgets),
@@ -47,6 +54,9 @@ export async function openRecords(
       },
     },
     metrics: metrics.registry,
+    reports,
+    spent: budgets.spent,
+    forget: ledger.forget,
     healthy: ledger.healthy,
     endWhere(gone) {
       for (const one of open) if (gone(one.caller)) one.end()
@@ -55,9 +65,10 @@ export async function openRecords(
       budgets.release()
       return ledger.flush()
     },
-    close() {
+    async close() {
+      await reports.close()
       budgets.release()
-      return ledger.close()
+      await ledger.close()
     },
   }
 }

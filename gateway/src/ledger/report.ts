@@ -1,23 +1,78 @@
 /** What the ledger says, asked by people: rows of the audit, and usage by whatever one wants it by. */
-import type { LedgerDatabase } from './database.ts'
+import type { Selectable } from 'kysely'
+import type { AuditTable, LedgerDatabase, UsageTable } from './database.ts'
+import { findThreats, type Threat } from './threats.ts'
 
 export interface AuditFilter {
-  /** Milliseconds since the epoch. */
-  readonly since: number
+  /** Milliseconds since the epoch; left out, all that are kept. */
+  readonly since?: number
   readonly key?: string
   readonly device?: string
+  readonly person?: string
+  readonly service?: string
   /** Only what was refused or failed. */
   readonly denied?: boolean
+  /** Those that follow this one. */
+  readonly before?: { readonly at: number; readonly id: number }
   readonly limit: number
 }
 
+export type AuditEntry = Selectable<AuditTable>
+
 /** The newest first. */
-export async function readAudit(database: LedgerDatabase, filter: AuditFilter) {
-  let query = database.selectFrom('audit').selectAll().where('at', '>=', filter.since)
-  if (filter.key !== undefined) query = query.where('key', '=', filter.key)
-  if (filter.device !== undefined) query = query.where('device', '=', filter.device)
-  if (filter.denied === true) query = query.where('status', '>=', 400)
-  return query.orderBy('at', 'desc').orderBy('id', 'desc').limit(filter.limit).execute()
+export async function readAudit(database: LedgerDatabase, filter: AuditFilter): Promise<AuditEntry[]> {
+  const { since, before, denied, limit } = filter
+  let query = database.selectFrom('audit').selectAll()
+  if (since !== undefined) query = query.where('at', '>=', since)
+  if (before) query = query.where((_) => _(_.refTuple('at', 'id'), '<', _.tuple(before.at, before.id)))
+  for (const column of ['key', 'device', 'person', 'service'] as const) {
+    const wanted = filter[column]
+    if (wanted !== undefined) query = query.where(column, '=', wanted)
+  }
+  if (denied === true) query = query.where('status', '>=', 400)
+  return query.orderBy('at', 'desc').orderBy('id', 'desc').limit(limit).execute()
+}
+
+/** How many requests there were since then, how many of them were refused or failed, and what they took. */
+export async function readTotals(database: LedgerDatabase, since: number): Promise<Totals> {
+  const row = await database
+    .selectFrom('audit')
+    .select((_) => [
+      _.fn.countAll<number>().as('requests'),
+      _.fn.sum<number | null>(_.case().when('status', '>=', 400).then(1).else(0).end()).as('refused'),
+      _.fn.sum<number | null>(_('input_tokens', '+', _.ref('output_tokens'))).as('tokens'),
+    ])
+    .where('at', '>=', since)
+    .executeTakeFirstOrThrow()
+  return { requests: row.requests, refused: row.refused ?? 0, tokens: row.tokens ?? 0 }
+}
+
+export interface Totals {
+  readonly requests: number
+  readonly refused: number
+  readonly tokens: number
+}
+
+/** Habits are known from a month. */
+const habitMs = 30 * 86_400_000
+
+/** What looks wrong, the newest first. */
+export async function readThreats(database: LedgerDatabase, since: number): Promise<Threat[]> {
+  const rows = await database
+    .selectFrom('audit')
+    .select(['at', 'address', 'device', 'key', 'key_id', 'person', 'path', 'status', 'refusal'])
+    .where('at', '>=', since - habitMs)
+    .orderBy('at')
+    .execute()
+  return findThreats(rows, await database.selectFrom('key_uses').selectAll().execute(), since)
+}
+
+/** @param since the first day, `2026-11-21` */
+export async function readUsageRows(
+  database: LedgerDatabase,
+  since: string,
+): Promise<Selectable<UsageTable>[]> {
+  return database.selectFrom('usage').selectAll().where('day', '>=', since).orderBy('day').execute()
 }
 
 export const dimensions = ['tenant', 'person', 'device', 'key', 'model', 'service', 'day'] as const
@@ -76,12 +131,18 @@ export async function readPeople(database: LedgerDatabase, since: number) {
     .execute()
 }
 
-/** By key id: when and from where it was used last. */
-export async function readKeyUses(
-  database: LedgerDatabase,
-): Promise<Map<string, { readonly lastAt: number; readonly address: string; readonly requests: number }>> {
+export interface KeyUse {
+  /** When and from where it was used last; milliseconds since the epoch. */
+  readonly lastAt: number
+  readonly address: string
+  /** In all. */
+  readonly requests: number
+}
+
+/** By key id. */
+export async function readKeyUses(database: LedgerDatabase): Promise<Map<string, KeyUse>> {
   const rows = await database.selectFrom('key_uses').selectAll().orderBy('last_at').execute()
-  const found = new Map<string, { lastAt: number; address: string; requests: number }>()
+  const found = new Map<string, KeyUse>()
   for (const row of rows)
     found.set(row.key_id, {
       lastAt: row.last_at,

@@ -45,7 +45,10 @@ describe('what looks wrong in the audit', () => {
     expect(threat).toMatchObject({
       kind: 'budget_probing',
       who: 'key “bot” on phone',
+      facts: { count: 10 },
       command: './sotto key disable "bot"',
+      device: 'phone',
+      key: 'bot',
     })
   })
 

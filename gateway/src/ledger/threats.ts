@@ -7,7 +7,14 @@ export interface Threat {
   readonly at: number
   readonly who: string
   readonly why: string
+  /** What `why` is made of, for those who say it in another language. */
+  readonly facts: Readonly<Record<string, string | number>>
   readonly command: string
+  /** Whose requests show it; null where there is none of that name. */
+  readonly person: string | null
+  readonly device: string | null
+  readonly key: string | null
+  readonly address: string
 }
 
 export type Seen = Pick<
@@ -88,7 +95,14 @@ function* bursts(rows: readonly Seen[], burst: Burst): Generator<Threat> {
       if (count > most) [most, last] = [count, row]
     }
     if (last && most >= burst.least)
-      yield { kind: burst.kind, at: last.at, who: nameOf(last), why: burst.why(most), command: actOn(last) }
+      yield {
+        kind: burst.kind,
+        at: last.at,
+        why: burst.why(most),
+        facts: { count: most },
+        command: actOn(last),
+        ...whose(last),
+      }
   }
 }
 
@@ -104,9 +118,10 @@ function* newAddresses(
     yield {
       kind: 'new_address',
       at: use.first_at,
-      who: nameOf(row),
       why: `used from ${use.address}${row.device === null ? '' : ` (${row.device})`} for the first time`,
+      facts: { address: use.address },
       command: `./sotto key rotate "${row.key}" --overlap 0s`,
+      ...whose(row),
     }
   }
 }
@@ -124,14 +139,15 @@ function* twoPlaces(rows: readonly Seen[]): Generator<Threat> {
         row.address === moves[index - 2]?.address &&
         row.at - (moves[index - 2]?.at ?? 0) <= togetherMs,
     )
-    const row = moves[at]
-    if (!row) continue
+    const [row, other] = [moves[at], moves[at - 1]]
+    if (!row || !other) continue
     yield {
       kind: 'two_places',
       at: row.at,
-      who: nameOf(row),
-      why: `used from ${row.address} and ${moves[at - 1]?.address} in turns, within a minute`,
+      why: `used from ${row.address} and ${other.address} in turns, within a minute`,
+      facts: { address: row.address, other: other.address },
       command: `./sotto key rotate "${row.key}" --overlap 0s`,
+      ...whose(row),
     }
   }
 }
@@ -148,11 +164,14 @@ function* oddHours(rows: readonly Seen[], since: number): Generator<Threat> {
     const usual = new Set(before.flatMap(({ at }) => near(new Date(at).getHours())))
     const odd = own.findLast(({ at }) => at >= since && !usual.has(new Date(at).getHours()))
     if (!odd) continue
+    const hour = `${String(new Date(odd.at).getHours()).padStart(2, '0')}:00`
     yield {
+      ...whose(odd),
       kind: 'odd_hours',
       at: odd.at,
       who: person,
-      why: `active at ${String(new Date(odd.at).getHours()).padStart(2, '0')}:00, as never in the ${days.size} days before`,
+      why: `active at ${hour}, as never in the ${days.size} days before`,
+      facts: { hour, days: days.size },
       command: odd.device === null ? './sotto audit' : `./sotto audit --device "${odd.device}"`,
     }
   }
@@ -164,6 +183,11 @@ function near(hour: number): number[] {
 
 function grouped(rows: readonly Seen[], by: (row: Seen) => string): Map<string, Seen[]> {
   return Map.groupBy(rows, by)
+}
+
+function whose(row: Seen): Pick<Threat, 'who' | 'person' | 'device' | 'key' | 'address'> {
+  const { person, device, key, address } = row
+  return { who: nameOf(row), person, device, key, address }
 }
 
 function nameOf({ key, device, address }: Seen): string {

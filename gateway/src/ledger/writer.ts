@@ -14,9 +14,18 @@ export interface Batch {
   readonly audit: string
   readonly spending: string
   readonly prompts: string
+  /** A JSON list of `Forgotten`. */
+  readonly forget: string
   /** Rows of before are deleted: milliseconds since the epoch; 0 for none. */
   readonly keepAuditFrom: number
   readonly now: number
+}
+
+/** A person who deleted their account. */
+export interface Forgotten {
+  readonly person: string
+  /** Ids of the keys that were theirs. */
+  readonly keys: readonly string[]
 }
 
 export interface Written {
@@ -65,6 +74,31 @@ const setSpending = insert(
 const forgetPrompts = database.prepare('DELETE FROM prompts WHERE expires_at <= ?')
 const forgetAudit = database.prepare('DELETE FROM audit WHERE at < ?')
 
+const usageNames = 'day, tenant, device, model, service'
+const forgetPerson = [
+  `UPDATE audit SET person = NULL, key = NULL WHERE person = :person`,
+  // A lender has the name of its person.
+  `UPDATE audit SET backend = NULL WHERE substr(backend, 1, length(:person) + 1) = :person || '/'`,
+  `UPDATE audit SET path = replace(replace(path, '/users/' || :inPath || '/', '/users/-/'),
+    '/people/' || :inPath, '/people/-') WHERE instr(path, '/' || :inPath)`,
+  `INSERT INTO usage (${usageNames}, person, key, requests, input_tokens, output_tokens)
+    SELECT ${usageNames}, '', '', sum(requests), sum(input_tokens), sum(output_tokens)
+    FROM usage WHERE person = :person GROUP BY ${usageNames}
+    ON CONFLICT DO UPDATE SET requests = requests + excluded.requests,
+    input_tokens = input_tokens + excluded.input_tokens, output_tokens = output_tokens + excluded.output_tokens`,
+  `DELETE FROM usage WHERE person = :person`,
+].map((text) => {
+  const statement = database.prepare(text)
+  statement.setAllowUnknownNamedParameters(true)
+  return statement
+})
+const forgetKey = [
+  'DELETE FROM prompts WHERE key_id = ?',
+  'DELETE FROM key_uses WHERE key_id = ?',
+  // Whatever its person was called by then.
+  'UPDATE audit SET person = NULL, key = NULL WHERE key_id = ?',
+].map((text) => database.prepare(text))
+
 type Column = (typeof auditColumns)[number]
 /** What reads a column of the audit from a row. */
 const reader = (column: Column): ((row: Row) => Row[number]) => {
@@ -80,7 +114,8 @@ const inputOf = reader('input_tokens')
 const outputOf = reader('output_tokens')
 const namesOf = (['tenant', 'person', 'device', 'key', 'model', 'service'] as const).map(reader)
 
-function write({ audit, spending, prompts, keepAuditFrom, now }: Batch): void {
+function write({ audit, spending, prompts, forget, keepAuditFrom, now }: Batch): void {
+  const gone: Forgotten[] = JSON.parse(forget)
   const [rows, spent, kept]: Row[][] = [audit, spending, prompts].map((text) => JSON.parse(text))
   database.exec('BEGIN IMMEDIATE')
   try {
@@ -88,6 +123,10 @@ function write({ audit, spending, prompts, keepAuditFrom, now }: Batch): void {
     addSums(rows ?? [])
     for (const row of spent ?? []) setSpending.run(...row)
     for (const row of kept ?? []) insertPrompt.run(...row)
+    for (const { person, keys } of gone) {
+      for (const statement of forgetPerson) statement.run({ person, inPath: encodeURIComponent(person) })
+      for (const key of keys) for (const statement of forgetKey) statement.run(key)
+    }
     forgetPrompts.run(now)
     if (keepAuditFrom > 0) forgetAudit.run(keepAuditFrom)
     database.exec('COMMIT')

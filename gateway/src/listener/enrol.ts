@@ -8,6 +8,7 @@ import { Hono } from 'hono'
 import { html, raw } from 'hono/html'
 import { secureHeaders } from 'hono/secure-headers'
 import type { AppEnv } from '#identity/app-env.ts'
+import { systems, wordsFor, type EnrolWords, type System } from './enrol-words.ts'
 
 export interface EnrolDeps {
   /** What a device should trust, PEM, the one in use first. */
@@ -18,26 +19,34 @@ export interface EnrolDeps {
   }
 }
 
-const systems = ['ios', 'android', 'macos', 'windows', 'linux'] as const
-type System = (typeof systems)[number]
+/** Of the app that is served without TLS, too: a device needs them before it trusts us. */
+export const enrolPaths = ['/enrol', '/enrol/trust.svg', '/ca.crt', '/ca.mobileconfig'] as const
 
 export function createEnrol({ roots, ca }: EnrolDeps): Hono<AppEnv> {
   const app = new Hono<AppEnv>()
-  const paths = ['/enrol', '/ca.crt', '/ca.mobileconfig']
-  for (const path of paths)
+  for (const path of enrolPaths)
     app.use(
       path,
       secureHeaders({
         contentSecurityPolicy: {
           defaultSrc: ["'none'"],
           styleSrc: [styleHash],
-          imgSrc: ["'self'"],
+          scriptSrc: [scriptHash],
+          imgSrc: ["'self'", (c) => `https://${c.req.header('host')}`],
           frameAncestors: ["'none'"],
         },
+        // The page without TLS loads the picture from the one with it.
+        crossOriginResourcePolicy: path === '/enrol/trust.svg' ? 'cross-origin' : 'same-origin',
         referrerPolicy: 'no-referrer',
         strictTransportSecurity: false,
       }),
     )
+  app.get('/enrol/trust.svg', (c) =>
+    c.body('<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>', 200, {
+      'Content-Type': 'image/svg+xml',
+      'Cache-Control': 'no-store',
+    }),
+  )
   app.get('/ca.crt', async (c) =>
     c.body((await roots()).join(''), 200, {
       'Content-Type': 'application/x-x509-ca-cert',
@@ -54,7 +63,8 @@ export function createEnrol({ roots, ca }: EnrolDeps): Hono<AppEnv> {
     const secure = new URL(c.req.url).protocol === 'https:'
     const host = c.req.header('host') ?? ''
     const system = systemOf(c.req.header('user-agent') ?? '')
-    return c.html(page({ ca, host, secure, system, roots: await roots() }), 200, {
+    const said = wordsFor(c.req.header('accept-language'))
+    return c.html(page({ ca, host, secure, system, ...said, roots: await roots() }), 200, {
       'Cache-Control': 'no-store',
     })
   })
@@ -86,111 +96,76 @@ interface Visit extends Pick<EnrolDeps, 'ca'> {
   readonly host: string
   readonly secure: boolean
   readonly system: System
+  /** BCP 47. */
+  readonly language: string
+  readonly words: EnrolWords
   readonly roots: readonly string[]
 }
 
-const titles: Record<System, string> = {
-  ios: 'iPhone and iPad',
-  android: 'Android',
-  macos: 'Mac',
-  windows: 'Windows',
-  linux: 'Linux',
-}
-
-const profile = raw('<a class="button" href="/ca.mobileconfig">Download the profile</a>')
-const certificate = raw('<a class="button" href="/ca.crt">Download the certificate</a>')
-
-/** The systems' own words for their menus, as of 2026. */
-const steps: Record<System, readonly unknown[]> = {
-  ios: [
-    html`${profile} in Safari, and allow it.`,
-    'Settings › Profile Downloaded (or General › VPN & Device Management): Install. This step alone is not enough.',
-    'Settings › General › About › Certificate Trust Settings: switch the certificate on.',
-  ],
-  android: [
-    html`${certificate}.`,
-    'Settings › Security & privacy › More security settings › Encryption & credentials › Install a certificate › CA certificate: Install anyway, and choose the file.',
-    'Chrome trusts it from then on. In Firefox: Settings › About Firefox, tap the logo five times, then Secret Settings › Use third party CA certificates.',
-  ],
-  macos: [
-    html`${profile}, and open it.`,
-    'System Settings › General › Device Management: install it. It asks for your password.',
-    'Or in a terminal: sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain ~/Downloads/sotto-ca.crt',
-  ],
-  windows: [
-    html`${certificate}, and open it.`,
-    'Install Certificate… › Local Machine › Place all certificates in the following store › Trusted Root Certification Authorities.',
-    'Or as administrator: certutil -addstore -f Root %USERPROFILE%\\Downloads\\sotto-ca.crt',
-  ],
-  linux: [
-    html`${certificate}.`,
-    'Debian, Ubuntu: sudo cp sotto-ca.crt /usr/local/share/ca-certificates/ && sudo update-ca-certificates. Fedora: sudo trust anchor sotto-ca.crt.',
-    'Chromium: Settings › Privacy and security › Security › Manage certificates › Custom › Import. Firefox: Settings › Certificates › View Certificates › Authorities › Import, for websites.',
-    'With Sotto at hand, all in one: sudo ./sotto cert install --ca sotto-ca.crt',
-  ],
-}
-
-function page({ ca, host, secure, system, roots }: Visit) {
+function page({ ca, host, secure, system, language, words, roots }: Visit) {
   const { dns, ip } = ca.permitted
   const others = systems.filter((other) => other !== system)
   return html`<!doctype html>
-    <html lang="en">
+    <html lang="${language}">
       <head>
         <meta charset="utf-8" />
         <meta name="viewport" content="width=device-width, initial-scale=1" />
-        <title>Trust this gateway · Sotto</title>
+        <title>${words.title} · Sotto</title>
         ${raw(`<style>${style}</style>`)}
       </head>
       <body>
         <main>
-          <h1>Trust this gateway</h1>
+          <h1>${words.title}</h1>
           ${
             secure
-              ? html`<p class="good" role="status">
-                  This page came over HTTPS. If your browser showed no warning, this device trusts the gateway
-                  already: <a href="/">open it</a>.
-                </p>`
-              : html`<p>
-                  Your device does not know <strong>${ca.name}</strong> yet. Once it does, its browser lets
-                  you speak to the gateway.
-                </p>`
+              ? html`<p class="good" role="status">${words.secure}</p>`
+              : html`<p>${words.unknown(ca.name)}</p>`
           }
-          <h2>1. Compare</h2>
-          <p>
-            This must be what the screen of the gateway’s admin shows (<code>./sotto cert</code>). If it is
-            not, stop: somebody else answers here.
-          </p>
+          <h2>1. ${words.compare}</h2>
+          <p>${words.compareHow}</p>
           ${roots.map((pem, index) => {
             const root = new X509Certificate(pem)
-            return html`${index > 0 ? html`<p>And its successor, or predecessor, for the time of the change:</p>` : ''}
-              <p class="fingerprint" aria-label="SHA-256 fingerprint">${grouped(root.fingerprint256)}</p>`
+            return html`${index > 0 ? html`<p>${words.other}</p>` : ''}
+              <p class="fingerprint">${grouped(root.fingerprint256)}</p>`
           })}
-          <h2>2. Install, on ${titles[system]}</h2>
+          <h2>2. ${words.install(words.systems[system])}</h2>
           <ol>
-            ${steps[system].map((step) => html`<li>${step}</li>`)}
+            ${words.steps[system].map((step) => html`<li>${step}</li>`)}
           </ol>
           ${others.map(
             (other) =>
               html`<details>
-                <summary>${titles[other]}</summary>
+                <summary>${words.systems[other]}</summary>
                 <ol>
-                  ${steps[other].map((step) => html`<li>${step}</li>`)}
+                  ${words.steps[other].map((step) => html`<li>${step}</li>`)}
                 </ol>
               </details>`,
           )}
-          <h2>3. Check</h2>
-          <p>
-            <a class="button" href="https://${host}/enrol">Open this page over HTTPS</a> It must open without
-            a warning.
-          </p>
-          <h2>What you trust it with</h2>
-          <p>
-            It can vouch for ${[...dns, ...ip].join(', ')} and nothing else: your device refuses it for any
-            other name, even if it were stolen.
-          </p>
+          <h2>3. ${words.check}</h2>
+          ${
+            secure
+              ? html`<p><a class="button" href="/welcome">${words.goOn}</a> ${words.checkSecure}</p>`
+              : checked(host, words)
+          }
+          <h2>${words.scope}</h2>
+          <p>${words.scopeHow([...dns, ...ip].join(', '))}</p>
         </main>
       </body>
     </html>`
+}
+
+/** Looks by itself; without scripts it is a link. */
+function checked(host: string, words: EnrolWords) {
+  return html`<div id="check" data-origin="https://${host}">
+      <p data-when="unknown">
+        <a class="button" href="https://${host}/enrol">${words.open}</a> ${words.openHow}
+      </p>
+      <p data-when="waiting" class="note" role="status" hidden><span class="dot"></span> ${words.waiting}</p>
+      <p data-when="trusted" class="good" role="status" hidden>
+        ${words.trusted} <a class="button" href="https://${host}/welcome">${words.goOn}</a>
+      </p>
+    </div>
+    ${raw(`<script>${script}</script>`)}`
 }
 
 /** Four groups of eight bytes, so that two people can read it to each other. */
@@ -198,6 +173,30 @@ function grouped(fingerprint: string) {
   const bytes = fingerprint.split(':')
   return [0, 8, 16, 24].map((at) => html`<span>${bytes.slice(at, at + 8).join(' ')}</span>`)
 }
+
+/**
+ * A browser loads a picture over HTTPS only when it trusts the certificate: so this page, which came without
+ * TLS, finds out. Where it came with it, a warning may have been clicked away, and only `/welcome` can tell.
+ * ES5, since old phones are enrolled, too.
+ */
+const script = `
+(function () {
+  var check = document.getElementById('check')
+  function show(state) {
+    var parts = check.querySelectorAll('[data-when]')
+    for (var i = 0; i < parts.length; i++) parts[i].hidden = parts[i].getAttribute('data-when') !== state
+    check.setAttribute('data-state', state)
+  }
+  function look() {
+    var picture = new Image()
+    picture.onload = function () { show('trusted') }
+    picture.onerror = function () { show('waiting'); setTimeout(look, 2000) }
+    picture.src = check.getAttribute('data-origin') + '/enrol/trust.svg?' + Date.now()
+  }
+  look()
+})()
+`
+const scriptHash = `'sha256-${createHash('sha256').update(script).digest('base64')}'`
 
 const style = `
 :root { color-scheme: light dark; font: 16px/1.6 system-ui, sans-serif; --accent: light-dark(#0f766e, #5eead4); --soft: light-dark(#f5f5f4, #1c1917); }
@@ -209,6 +208,12 @@ a { color: var(--accent); }
 .fingerprint { display: grid; gap: .25rem; padding: 1rem; border-radius: .75rem; background: var(--soft); font: 600 clamp(1rem, 4.6vw, 1.5rem)/1.5 ui-monospace, monospace; }
 .button { display: inline-block; padding: .5rem 1rem; border-radius: .5rem; background: var(--accent); color: light-dark(#fff, #042f2e); font-weight: 600; text-decoration: none; }
 .good { padding: .75rem 1rem; border-radius: .75rem; background: var(--soft); border-inline-start: 4px solid var(--accent); }
+.good .button { margin-inline-start: .5rem; }
+.note { padding: .75rem 1rem; border-radius: .75rem; background: var(--soft); }
+.dot { display: inline-block; width: .625rem; height: .625rem; margin-inline-end: .25rem; border-radius: 50%; background: light-dark(#b45309, #fbbf24); animation: pulse 2s ease-in-out infinite; }
+[hidden] { display: none; }
+@keyframes pulse { 50% { opacity: .3; } }
+@media (prefers-reduced-motion: reduce) { .dot { animation: none; } }
 li { margin: .75rem 0; overflow-wrap: anywhere; }
 details { border-top: 1px solid light-dark(#e7e5e4, #292524); padding: .5rem 0; }
 summary { cursor: pointer; padding: .25rem 0; }

@@ -27,6 +27,10 @@ export interface ListenerOptions {
   /** For what comes without TLS. */
   readonly plain: Hono<AppEnv>
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
+  /** What one address may have open; more are reset. */
+  readonly socketsPerAddress?: number
+  /** How long a request's head may take, ms; its body gets twenty times that. */
+  readonly headMs?: number
   /** Whether a remote address may speak to us at all. */
   admits(remoteAddress: string | undefined): boolean
 }
@@ -42,6 +46,10 @@ export interface Listener {
 
 /** A phone on a bad path needs some seconds; a socket that never speaks must not be kept. */
 const handshakeTimeoutMs = 15_000
+/** The same of a request. A recording of an hour may take ten minutes on its way. */
+const defaultHeadMs = 30_000
+/** A browser has six, a busy program some hundred: one that keeps all it can open must not take the memory of the others. */
+const defaultSocketsPerAddress = 2_048
 
 const handshakeRecord = 0x16
 
@@ -53,8 +61,10 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   const https = secureServer(options)
   const http = plainServer(options)
   const open = new Map<string, Set<Socket>>()
+  const most = options.socketsPerAddress ?? defaultSocketsPerAddress
   const accept = (socket: Socket): void => {
-    if (!options.admits(socket.remoteAddress)) {
+    const held = open.get(normal(socket.remoteAddress ?? ''))?.size ?? 0
+    if (!options.admits(socket.remoteAddress) || held >= most) {
       socket.resetAndDestroy()
       return
     }
@@ -82,23 +92,41 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     end: (address) => open.get(normal(address))?.forEach((socket) => socket.destroy()),
     async close() {
       const closed = servers.map(close)
+      for (const server of [https, http]) server.close()
       for (const sockets of open.values()) for (const socket of sockets) socket.destroy()
       await Promise.all(closed)
     },
   }
 }
 
-function secureServer({ app, certificate, upgrade }: ListenerOptions): HttpsServer {
-  const options = { ...certificate, minVersion: 'TLSv1.2', handshakeTimeout: handshakeTimeoutMs } as const
-  const https = createHttpsServer(options, getRequestListener(app.fetch))
+function secureServer({ app, certificate, upgrade, headMs = defaultHeadMs }: ListenerOptions): HttpsServer {
+  const https = createHttpsServer(
+    {
+      ...certificate,
+      minVersion: 'TLSv1.2',
+      handshakeTimeout: handshakeTimeoutMs,
+      headersTimeout: headMs,
+      requestTimeout: 20 * headMs,
+      connectionsCheckingInterval: headMs / 4,
+    },
+    getRequestListener(app.fetch),
+  )
+  watchSlowness(https)
   https.on('upgrade', upgrade)
   https.on('tlsClientError', (_error, socket) => socket.destroy())
   return https
 }
 
-function plainServer({ plain }: ListenerOptions): HttpServer {
-  const options = { headersTimeout: handshakeTimeoutMs, requestTimeout: handshakeTimeoutMs }
-  return createHttpServer(options, getRequestListener(plain.fetch))
+function plainServer({ plain, headMs = defaultHeadMs }: ListenerOptions): HttpServer {
+  const options = { headersTimeout: headMs, requestTimeout: headMs, connectionsCheckingInterval: headMs / 4 }
+  const http = createHttpServer(options, getRequestListener(plain.fetch))
+  watchSlowness(http)
+  return http
+}
+
+/** Node looks for requests that take too long once its server listens, and these never do: sockets are handed to them. */
+function watchSlowness(server: HttpServer | HttpsServer): void {
+  server.emit('listening')
 }
 
 /** One port for both: a TLS connection begins with a handshake record (RFC 8446 §5.1), HTTP with a letter. */

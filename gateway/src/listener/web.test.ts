@@ -22,6 +22,15 @@ it('lets the page’s own inline scripts run and no others', async () => {
   await rm(directory, { recursive: true })
 })
 
+it('draws its own page for an address that is none, and tells programs so', async () => {
+  const web = createWeb('/nonexistent')
+  const page = await web.request('/nowhere', { headers: { accept: 'text/html,*/*' } })
+  expect([page.status, page.headers.get('content-type')]).toEqual([404, 'text/html; charset=UTF-8'])
+  expect(page.headers.get('content-security-policy')).toContain("default-src 'self'")
+  const program = await web.request('/nowhere')
+  expect([program.status, await program.text()]).toEqual([404, ''])
+})
+
 it('says how to build the web app where it is not built', async () => {
   const answer = await createWeb('/nonexistent').request('/')
   expect(await answer.text()).toContain('npm start')

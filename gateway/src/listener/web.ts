@@ -6,6 +6,18 @@ import { serveStatic } from '@hono/node-server/serve-static'
 import { Hono } from 'hono'
 import { secureHeaders } from 'hono/secure-headers'
 
+const pagePaths = [
+  '/',
+  '/c/:id',
+  '/devices',
+  '/link',
+  '/account',
+  '/welcome',
+  '/settings',
+  '/admin',
+  '/admin/:page',
+] as const
+
 /** @param directory what `nuxt generate` made; where it is missing, a page says how to make it. */
 export function createWeb(directory: string): Hono {
   const index = join(directory, 'index.html')
@@ -20,6 +32,9 @@ export function createWeb(directory: string): Hono {
         styleSrc: ["'self'", "'unsafe-inline'"],
         imgSrc: ["'self'", 'data:', 'blob:'],
         connectSrc: ["'self'"],
+        // What opens the page while the gateway is out of reach, and what makes an app of it.
+        workerSrc: ["'self'"],
+        manifestSrc: ["'self'"],
         frameAncestors: ["'none'"],
         formAction: ["'self'"],
         baseUri: ["'self'"],
@@ -32,8 +47,7 @@ export function createWeb(directory: string): Hono {
     }),
   )
   // One page draws them all, in the browser.
-  for (const path of ['/', '/devices', '/link'])
-    web.get(path, (c) => c.html(page, 200, { 'Cache-Control': 'no-cache' }))
+  for (const path of pagePaths) web.get(path, (c) => c.html(page, 200, { 'Cache-Control': 'no-cache' }))
   web.use(
     '*',
     serveStatic({
@@ -46,7 +60,16 @@ export function createWeb(directory: string): Hono {
       },
     }),
   )
+  // The page itself says that there is no such page, and leads back.
+  web.notFound((c) =>
+    wantsPage(c.req.raw) ? c.html(page, 404, { 'Cache-Control': 'no-cache' }) : c.body(null, 404),
+  )
   return web
+}
+
+/** Whether it is somebody's browser that goes to an address. */
+export function wantsPage({ method, headers }: Request): boolean {
+  return method === 'GET' && Boolean(headers.get('accept')?.includes('text/html'))
 }
 
 /** CSP sources for the scripts that stand in the page itself, so that no other inline script runs. */

@@ -6,6 +6,7 @@
  * The server checks what a client sends with {@link clientEvent}; the web app takes the types alone.
  */
 import { z } from 'zod'
+import type { ConversationSummary } from './conversations.ts'
 
 const eventId = z.string().max(512).optional()
 const text = z.string().max(100_000)
@@ -16,7 +17,8 @@ const image = z
   .regex(/^data:image\/[\w.+-]+;base64,/, 'is a data: URL of an image, base64')
 
 const inputContent = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('input_text'), text }),
+  /** Ours: `x_name` is the file's name, where it is the text of one. */
+  z.object({ type: z.literal('input_text'), text, x_name: z.string().max(255).exactOptional() }),
   z.object({ type: z.literal('input_audio'), audio: z.string().optional(), transcript: text.nullish() }),
   z.object({ type: z.literal('input_image'), image_url: image, detail: z.string().optional() }),
 ])
@@ -120,6 +122,8 @@ const sessionUpdate = z.looseObject({
   max_output_tokens: maxOutputTokens.exactOptional(),
   tools: z.array(tool).max(128).exactOptional(),
   tool_choice: toolChoice.exactOptional(),
+  /** Ours: whether a model that can think does so before it answers; null for as the model has it. */
+  x_thinking: z.boolean().nullable().exactOptional(),
   audio: z
     .looseObject({ input: audioInput.exactOptional(), output: audioOutput.exactOptional() })
     .exactOptional(),
@@ -133,6 +137,8 @@ const responseWish = z.looseObject({
   max_output_tokens: maxOutputTokens.exactOptional(),
   tools: z.array(tool).max(128).exactOptional(),
   tool_choice: toolChoice.exactOptional(),
+  /** Ours, as of the session. */
+  x_thinking: z.boolean().nullable().exactOptional(),
   input: z
     .array(z.union([newItem, z.object({ type: z.literal('item_reference'), id: z.string() })]))
     .max(1_000)
@@ -196,6 +202,8 @@ export interface MessageItem {
   readonly role: 'user' | 'assistant' | 'system'
   readonly status: ItemStatus
   readonly content: readonly Content[]
+  /** Ours: what the model thought before it answered. Never told to a model again. */
+  readonly x_reasoning?: string
 }
 
 /** What the model asks the client to do, and what came of it. */
@@ -221,7 +229,7 @@ export interface FunctionCallOutputItem {
 export type Item = MessageItem | FunctionCallItem | FunctionCallOutputItem
 
 export type Content =
-  | { readonly type: 'input_text'; readonly text: string }
+  | { readonly type: 'input_text'; readonly text: string; readonly x_name?: string }
   | { readonly type: 'input_audio'; readonly transcript: string | null }
   /** Without its picture in `conversation.item.added` and `.done`: who put it there has it. */
   | { readonly type: 'input_image'; readonly image_url?: string }
@@ -299,6 +307,7 @@ export interface Session {
   readonly x_caller?: { readonly kind: 'device' | 'host'; readonly name: string }
   /** Ours: the conversation that this session goes on with, for `?conversation=`. */
   readonly x_conversation?: string | null
+  readonly x_thinking?: boolean | null
   /** Ours: what speaks the answers; null where nothing does, and then they are text. */
   readonly x_speech?: string | null
 }
@@ -310,10 +319,36 @@ export interface EngineState {
   readonly ready: boolean
   /** Model names that a caller may ask for. */
   readonly models: readonly string[]
+  /** By model name, of those whose engine tells. */
+  readonly details?: Readonly<Record<string, ModelDetails>>
   /** For people: what is wrong, when something is. No upstream address in it. */
   readonly problem?: string
   /** For people: the command or step that gives the real engine. */
   readonly remedy?: string
+}
+
+export interface ModelDetails {
+  /** Whether it sees pictures. */
+  readonly vision: boolean
+  /** Whether it can think before it answers. */
+  readonly thinking: boolean
+  /** Tokens; null where the engine does not say. */
+  readonly contextTokens: number | null
+}
+
+/** `GET /v1/audio/voices` */
+export interface VoiceList {
+  /** Those that may be asked for; empty where the engine does not tell. */
+  readonly voices: readonly SpeakingVoice[]
+}
+
+export interface SpeakingVoice {
+  /** What a session’s `audio.output.voice` says. */
+  readonly id: string
+  /** For people. */
+  readonly name: string
+  /** BCP 47; null where it is not known. */
+  readonly language: string | null
 }
 
 export interface EngineStates {
@@ -415,6 +450,12 @@ interface Bodies {
   'x.timings': { response_id: string | null; timings: Timings }
   /** The conversation was begun, renamed or deleted, here or on another device; null once it is deleted. */
   'x.conversation': { id: string | null; title: string | null }
+  /** Of a conversation that was opened with `?items=N`: there are more before the first that was sent. */
+  'x.earlier': { before: string }
+  /** One of the person's conversations was begun, changed or restored, or deleted, on whatever device. */
+  'x.conversations': { changed: ConversationSummary } | { removed: string }
+  /** A piece of what the model thinks before it answers. */
+  'x.reasoning.delta': OutputPlace & { delta: string }
 }
 
 export type ServerEventBody = { [T in keyof Bodies]: { readonly type: T } & Bodies[T] }[keyof Bodies]

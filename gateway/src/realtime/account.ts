@@ -27,18 +27,30 @@ export interface AccountDeps {
   readonly address: string
   readonly admission: Admission
   readonly recorder: Recorder
+  /** What it is written down as, and whether its connection was admitted already; left out, a session. */
+  readonly as?: Charged
 }
+
+interface Charged {
+  readonly service: string
+  readonly method: string
+  readonly path: string
+  readonly connected: boolean
+}
+
+const session: Charged = { service: 'realtime', method: 'WS', path: '/v1/realtime', connected: true }
 
 /** Above what a template adds to a message, in bytes. */
 const templateBytes = 32
 /** Above what models that see make of a picture, as if it were text. */
 const imageBytes = 8_192
 
-export function createAccount({ current, address, admission, recorder }: AccountDeps): Account {
+export function createAccount({ current, address, admission, recorder, as = session }: AccountDeps): Account {
+  const { service, method, path, connected } = as
   return {
     async *charge(wish, signal, answer) {
       const at = Date.now()
-      const record: OpenRecord = { id: nextRequestId(), caller: undefined, service: 'realtime' }
+      const record: OpenRecord = { id: nextRequestId(), caller: undefined, service }
       if (wish.model !== null) record.model = wish.model
       let usage: Usage | undefined
       let pieces = 0
@@ -52,8 +64,8 @@ export function createAccount({ current, address, admission, recorder }: Account
         const caller = await current()
         record.caller = caller
         const permit = await admission.admit(caller, {
-          service: 'realtime',
-          connected: true,
+          service,
+          connected,
           ...(wish.model !== null && { model: wish.model }),
           tokens: { inputBound: bound, inputEstimate: Math.ceil(bound / bytesPerToken), output: wish.output },
         })
@@ -93,8 +105,8 @@ export function createAccount({ current, address, admission, recorder }: Account
           at,
           durationMs,
           address,
-          method: 'WS',
-          path: '/v1/realtime',
+          method,
+          path,
           status,
           ended,
         })

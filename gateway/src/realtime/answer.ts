@@ -3,7 +3,7 @@ import type { ToolCall } from '#engines/engine.ts'
 import type { Item, MessageItem, Place, Response, ServerEventBody } from '#protocol/events.ts'
 import { outputSampleRate } from '#protocol/frame.ts'
 import { asFailure } from '../failure.ts'
-import { itemBefore, type Conversation } from './conversation.ts'
+import type { Conversation } from './conversation.ts'
 import type { Draft } from './draft.ts'
 import { newId } from './id.ts'
 import { createPlayback, type Playback } from './playback.ts'
@@ -21,6 +21,8 @@ export interface AnswerDeps {
   /** Where its items go; undefined for one that is no part of the conversation. */
   readonly conversation: Conversation | undefined
   readonly modality: 'audio' | 'text'
+  /** Whether the client is told what the model thinks; else nobody is. */
+  readonly thoughts: boolean
   readonly metadata: Response['metadata']
   /** BCP 47, of the answer. */
   readonly locale: string | undefined
@@ -87,8 +89,11 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
   const output: Item[] = []
   let read: Source | undefined
   let pieces = 0
+  /** Whether there was more than thoughts. */
+  let spoke = false
   /** All that was written so far, and what of it was given to the voice, in order. */
   let text = ''
+  let reasoning = ''
   const chunks: string[] = []
   /** How much of it is in the caption. */
   let shown = 0
@@ -103,7 +108,7 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
     object: 'realtime.response',
     conversation_id: conversation?.id ?? null,
     ...end,
-    output,
+    output: [...output],
     output_modalities: [modality],
     metadata: deps.metadata,
     usage: usageOf(read),
@@ -120,11 +125,12 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
         modality === 'audio'
           ? [{ type: 'output_audio', transcript: said }]
           : [{ type: 'output_text', text: said }],
+      ...(reasoning !== '' && { x_reasoning: reasoning }),
     }
   }
   const put = (made: Item): string | null => {
     conversation?.put(made)
-    return conversation ? itemBefore(conversation, made.id) : null
+    return conversation?.before(made.id) ?? null
   }
   const begin = (): Place => {
     if (message) return message.place
@@ -191,6 +197,11 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
     if (voice) return say(sentences.push(delta))
     send({ type: 'response.output_text.delta', ...begin(), delta })
   }
+  const think = (delta: string): void => {
+    const { response_id, item_id, output_index } = begin()
+    reasoning += delta
+    send({ type: 'x.reasoning.delta', response_id, item_id, output_index, delta })
+  }
   const call = ({ name, arguments: given }: ToolCall): void => {
     const made = {
       id: newId('item'),
@@ -247,8 +258,13 @@ export function startAnswer(source: Promise<Source | End>, deps: AnswerDeps): An
     if (over) return completed
     if (found.prefix !== '') write(found.prefix)
     for await (const piece of found.draft.read(found.from, abort.signal)) {
-      if (pieces === 0) deps.on('token')
       pieces += 1
+      if (typeof piece === 'object' && 'reasoning' in piece) {
+        if (deps.thoughts) think(piece.reasoning)
+        continue
+      }
+      if (!spoke) deps.on('token')
+      spoke = true
       if (typeof piece === 'string') write(piece)
       else {
         if (voice) say(sentences.end())

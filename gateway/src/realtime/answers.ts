@@ -7,7 +7,7 @@ import type { Item, Place, ResponseWish, ServerEventBody } from '#protocol/event
 import { Failure } from '../failure.ts'
 import type { Account } from './account.ts'
 import { empty, startAnswer, type Answer, type Source } from './answer.ts'
-import { messagesOf, textOf, type Conversation } from './conversation.ts'
+import { messagesOf, sees, textOf, type Conversation } from './conversation.ts'
 import { createDraft, type Draft } from './draft.ts'
 import type { Encoder } from './codec.ts'
 import type { Link } from './link.ts'
@@ -103,13 +103,21 @@ export function createAnswers(deps: AnswersDeps): Answers {
   let trusted = false
   let over: NodeJS.Timeout | undefined
 
+  const modalityOf = ({ output_modalities: [modality = 'audio'] }: Settings): 'audio' | 'text' =>
+    deps.speech ? modality : 'text'
+  /** Who listens waits for the first word; who reads may look at what is thought. */
+  const thinkingOf = (settings: Settings): boolean | undefined =>
+    settings.x_thinking ?? (modalityOf(settings) === 'audio' ? false : undefined)
   const write = (settings: Settings, items: readonly Item[]) => {
     const { caller, account, engines } = deps
+    const think = thinkingOf(settings)
     const tools = toolsOf(settings)
+    const model = deps.model(settings)
     const request = {
-      model: deps.model(settings),
-      messages: messagesOf(items, settings.instructions),
+      model,
+      messages: messagesOf(items, settings.instructions, sees(engines.states.chat, model)),
       ...(tools.length > 0 && { tools }),
+      ...(think !== undefined && { think }),
       ...(settings.max_output_tokens !== 'inf' && { output: settings.max_output_tokens }),
       tenant: caller.tenant.id,
       caller: queuesAs(caller),
@@ -124,6 +132,7 @@ export function createAnswers(deps: AnswersDeps): Answers {
       deps.model(settings),
       settings.instructions,
       settings.max_output_tokens,
+      thinkingOf(settings),
       toolsOf(settings),
       messagesOf(items, '').map(({ images, ...message }) => [message, images?.map(({ length }) => length)]),
     ])
@@ -146,7 +155,7 @@ export function createAnswers(deps: AnswersDeps): Answers {
     found: Promise<Source | typeof empty>,
     aside: ResponseWish | undefined,
   ): Answer => {
-    const modality = deps.speech ? (settings.output_modalities[0] ?? 'audio') : 'text'
+    const modality = modalityOf(settings)
     let number = 0
     let offset = 0
     let codec: Codec = {}
@@ -168,6 +177,7 @@ export function createAnswers(deps: AnswersDeps): Answers {
     const answer: Answer = startAnswer(ready, {
       conversation: aside ? undefined : conversation,
       modality,
+      thoughts: link.dialect === 'ours',
       metadata: (aside ?? wish).metadata ?? null,
       locale: settings.audio.input.transcription?.language,
       send,
@@ -284,7 +294,7 @@ export function createAnswers(deps: AnswersDeps): Answers {
   const itemsOf = (input: ResponseWish['input']): readonly Item[] =>
     input?.map((one) => {
       if (one.type !== 'item_reference') return newItem(one)
-      const item = conversation.items.find(({ id }) => id === one.id)
+      const item = conversation.get(one.id)
       if (!item) throw new Failure('invalid', `response.input: there is no item “${one.id}”.`)
       return item
     }) ?? conversation.items
@@ -363,7 +373,7 @@ export function createAnswers(deps: AnswersDeps): Answers {
       const id = current?.itemId
       if (ms === undefined || id === undefined) return
       send({ type: 'x.hush', item_id: id, audio_end_ms: ms })
-      const item = conversation.items.find((one) => one.id === id)
+      const item = conversation.get(id)
       if (link.dialect === 'ours' && item) send({ type: 'conversation.item.retrieved', item })
     },
     overtake() {

@@ -1,13 +1,17 @@
 /** The conversation of a session: its items in order, and what a model is told of them. */
+import { createItems } from '#conversations/items.ts'
 import type { ChatMessage } from '#engines/engine.ts'
-import type { Content, Item } from '#protocol/events.ts'
+import type { Content, EngineState, Item } from '#protocol/events.ts'
 import { newId } from './id.ts'
 
 /** Kept for a person, or for the time of a session alone. */
 export interface Conversation {
   readonly id: string
-  /** In order. */
+  /** In order; it changes as they do. */
   readonly items: readonly Item[]
+  get(id: string): Item | undefined
+  /** The id of the one before it; null for the first. */
+  before(id: string): string | null
   /** Puts an item in the place of the one with its id, or after another: null for the first place, undefined for the last. */
   put(item: Item, previousItemId?: string | null): void
   /** Does nothing where there is no such item. */
@@ -16,39 +20,21 @@ export interface Conversation {
 
 /** One that is forgotten with its session. */
 export function createConversation(): Conversation {
-  const items: Item[] = []
-  const place = (id: string): number => items.findIndex((item) => item.id === id)
-  return {
-    id: newId('conv'),
-    items,
-    put(item, previousItemId) {
-      const at = place(item.id)
-      if (at !== -1) items[at] = item
-      else if (previousItemId === undefined) items.push(item)
-      else items.splice(previousItemId === null ? 0 : place(previousItemId) + 1, 0, item)
-    },
-    remove(id) {
-      const at = place(id)
-      if (at !== -1) items.splice(at, 1)
-    },
-  }
+  const { all, ...items } = createItems()
+  return { id: newId('conv'), items: all, ...items }
 }
 
-export function itemBefore({ items }: Conversation, id: string): string | null {
-  return items[items.findIndex((item) => item.id === id) - 1]?.id ?? null
+/** Whether a model may be shown pictures; so it may where nobody tells. */
+export function sees({ details }: EngineState, model: string | null): boolean {
+  return details?.[model ?? '']?.vision !== false
 }
 
-/** As clients are told of it: they need not be sent their own pictures, twice, of megabytes each. */
-export function withoutPictures(item: Item): Item {
-  if (item.type !== 'message' || !item.content.some(({ type }) => type === 'input_image')) return item
-  return {
-    ...item,
-    content: item.content.map((part) => (part.type === 'input_image' ? { type: part.type } : part)),
-  }
-}
-
-/** For the model: instructions first, empty messages left out, pictures as it takes them. */
-export function messagesOf(items: readonly Item[], instructions: string): ChatMessage[] {
+/**
+ * For the model: instructions first, empty messages left out, thoughts never told again.
+ *
+ * @param shown whether it is shown pictures: one that sees none refuses all of a conversation that has some
+ */
+export function messagesOf(items: readonly Item[], instructions: string, shown = true): ChatMessage[] {
   const names = new Map(
     items.flatMap((item) => (item.type === 'function_call' ? [[item.call_id, item.name]] : [])),
   )
@@ -57,9 +43,12 @@ export function messagesOf(items: readonly Item[], instructions: string): ChatMe
       return [{ role: 'assistant', content: '', calls: [{ name: item.name, arguments: item.arguments }] }]
     if (item.type === 'function_call_output')
       return [{ role: 'tool', content: item.output, tool: names.get(item.call_id) ?? item.call_id }]
-    const content = textOf(item).trim()
+    const content = item.content
+      .map((part) => (part.type === 'input_image' && !shown ? '\n[picture]\n' : toldOf(part)))
+      .join('')
+      .trim()
     const images = item.content.flatMap((part) =>
-      part.type === 'input_image' && part.image_url !== undefined
+      shown && part.type === 'input_image' && part.image_url !== undefined
         ? [part.image_url.slice(part.image_url.indexOf(',') + 1)]
         : [],
     )
@@ -72,6 +61,13 @@ export function messagesOf(items: readonly Item[], instructions: string): ChatMe
 /** The words of a message; none for speech that is not transcribed. */
 export function textOf(item: Item): string {
   return item.type === 'message' ? item.content.map(wordsOf).join('') : ''
+}
+
+/** A file's text begins with its name. */
+function toldOf(content: Content): string {
+  const words = wordsOf(content)
+  if (!('x_name' in content) || content.x_name === undefined) return words
+  return `\n\n# ${content.x_name.replaceAll(/\s+/g, ' ')}\n${words}\n\n`
 }
 
 function wordsOf(content: Content): string {

@@ -21,4 +21,9 @@ describe('what somebody said', () => {
     'And then um.',
   ])
     it(`“${open}” sounds as if more came (OpenVoiceUI 79)`, () => expect(soundsWhole(open)).toBe(false))
+
+  it('is judged by its end, however long it is (it was searched for hours)', () => {
+    expect(soundsWhole(`${'1'.repeat(100_000)} a b`)).toBe(false)
+    expect(soundsWhole(`${'1 '.repeat(100_000)}, that is all.`)).toBe(true)
+  })
 })

@@ -5,7 +5,7 @@ import { queuesAs, type Member } from '#identity/caller.ts'
 import type { Item, ServerEventBody } from '#protocol/events.ts'
 import { inputSampleRate, type AudioFrame } from '#protocol/frame.ts'
 import { asFailure } from '../failure.ts'
-import { itemBefore, type Conversation } from './conversation.ts'
+import type { Conversation } from './conversation.ts'
 import { isEcho } from './echo.ts'
 import { soundsWhole } from './end-of-turn.ts'
 import { newId } from './id.ts'
@@ -209,7 +209,7 @@ export function createInput(deps: InputDeps): Input {
           transcript,
           usage: { type: 'duration', seconds: samples / inputSampleRate },
         })
-      send({ type: 'conversation.item.done', item, previous_item_id: itemBefore(conversation, id) })
+      send({ type: 'conversation.item.done', item, previous_item_id: conversation.before(id) })
       dispatch({ kind: transcript === '' ? 'nothing' : 'words' })
     } catch (error) {
       if (signal.aborted) return
@@ -224,7 +224,7 @@ export function createInput(deps: InputDeps): Input {
         content_index,
         error: { type: 'server_error', code, message },
       })
-      send({ type: 'conversation.item.done', item, previous_item_id: itemBefore(conversation, id) })
+      send({ type: 'conversation.item.done', item, previous_item_id: conversation.before(id) })
       dispatch({ kind: 'nothing' })
     }
   }
@@ -330,7 +330,7 @@ export function createInput(deps: InputDeps): Input {
         item_id: item.id,
       })
       conversation.put(item)
-      const previous_item_id = itemBefore(conversation, item.id)
+      const previous_item_id = conversation.before(item.id)
       send({ type: 'input_audio_buffer.committed', item_id: item.id, previous_item_id })
       send({ type: 'conversation.item.added', item, previous_item_id })
       send({ type: 'conversation.item.done', item, previous_item_id })
@@ -342,7 +342,7 @@ export function createInput(deps: InputDeps): Input {
       const id = itemId === '' ? newId('item') : itemId
       const item = spoken(id, null, 'in_progress')
       conversation.put(item)
-      const before = itemBefore(conversation, id)
+      const before = conversation.before(id)
       send({ type: 'input_audio_buffer.committed', item_id: id, previous_item_id: before })
       send({ type: 'conversation.item.added', item, previous_item_id: before })
       const found = wordsOf(one, to)

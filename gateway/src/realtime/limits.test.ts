@@ -24,7 +24,7 @@ async function open(chat: (call: Call) => unknown, hear: (call: Call) => unknown
   const whisper = await serveWhisperCpp(hear)
   const engines = await createEngines({
     backends: [{ name: 'ollama', url: ollama.url, kind: 'ollama', parallel: 4 }],
-    whisper: whisper.url,
+    whisper: { url: whisper.url, parallel: 1 },
     log: silentLog,
     everyMs: 60_000,
   })

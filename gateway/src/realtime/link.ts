@@ -2,6 +2,7 @@
  * The way to the client and back: JSON events and sound as its protocol has them. A client of ours may be away
  * for a while: what is sent meanwhile, or was on its way, is kept for it.
  */
+import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 import type { LinkEvent, ServerEventBody } from '#protocol/events.ts'
 import { encodeFrame, type AudioFrame, type OpusFrame } from '#protocol/frame.ts'
@@ -9,6 +10,12 @@ import { createOutbox } from '#protocol/outbox.ts'
 import { newId } from './id.ts'
 
 export type Dialect = 'ours' | 'openai'
+
+/** A connection of a client, and the stream of bytes that is under it. */
+export interface Wire {
+  readonly socket: WebSocket
+  readonly stream: Pick<Duplex, 'cork' | 'uncork'>
+}
 
 export interface Link {
   readonly dialect: Dialect
@@ -20,7 +27,7 @@ export interface Link {
   /** Sound of an answer, for a client of ours. */
   frame(frame: AudioFrame | OpusFrame): void
   /** Another connection of the same client, which has had so many messages. False where some are gone. */
-  attach(socket: WebSocket, received: number): boolean
+  attach(wire: Wire, received: number): boolean
   detach(): void
   /** The client sent a message that counts. */
   counted(): void
@@ -36,46 +43,59 @@ const maxUnsentBytes = 8 * 1024 * 1024
 const maxKeptBytes = 8 * 1024 * 1024
 
 /** @param overflow the client does not read, or has been away for too much */
-export function createLink(first: WebSocket, dialect: Dialect, overflow: () => void): Link {
+export function createLink(first: Wire, dialect: Dialect, overflow: () => void): Link {
   const outbox = createOutbox<string | Uint8Array>(maxKeptBytes)
-  let socket: WebSocket | undefined = first
+  let wire: Wire | undefined = first
   let received = 0
   let told = 0
   let quiet = false
   const write = (message: string | Uint8Array): void => {
-    if (socket?.readyState !== socket?.OPEN) return
-    if ((socket?.bufferedAmount ?? 0) <= maxUnsentBytes) socket?.send(message)
+    if (!wire || wire.socket.readyState !== wire.socket.OPEN) return
+    if (wire.socket.bufferedAmount <= maxUnsentBytes) wire.socket.send(message)
     else overflow()
   }
   const say = (message: string | Uint8Array): void => {
-    if (dialect === 'ours' && !outbox.keep(message, message.length) && !socket) return overflow()
+    if (dialect === 'ours' && !outbox.keep(message, message.length) && !wire) return overflow()
     write(message)
   }
   const tell = (event: LinkEvent): void => write(JSON.stringify(event))
+  /** What happens at once is written, and goes out, in one piece, when what it sets going was asked of the engines. */
+  const waiting: (ServerEventBody | AudioFrame | OpusFrame)[] = []
+  const flush = (): void => {
+    const stream = wire?.stream
+    stream?.cork()
+    for (const one of waiting.splice(0))
+      say('type' in one ? JSON.stringify({ event_id: newId('event'), ...one }) : encodeFrame(one))
+    stream?.uncork()
+  }
+  const soon = (one: (typeof waiting)[number]): void => {
+    if (waiting.push(one) === 1) setImmediate(flush)
+  }
   return {
     dialect,
     get live() {
-      return socket !== undefined
+      return wire !== undefined
     },
-    serves: (one) => one === socket,
+    serves: (socket) => socket === wire?.socket,
     send(event) {
       if (dialect === 'openai' && event.type.startsWith('x.')) return
-      say(JSON.stringify({ event_id: newId('event'), ...event }))
+      soon(event)
     },
-    frame: (frame) => say(encodeFrame(frame)),
+    frame: soon,
     attach(next, had) {
+      flush()
       const missed = outbox.after(had)
       if (!missed) return false
-      const before = socket
-      socket = next
-      before?.terminate()
+      const before = wire
+      wire = next
+      before?.socket.terminate()
       outbox.acknowledge(had)
       tell({ type: 'x.resumed', received })
       for (const message of missed) write(message)
       return true
     },
     detach() {
-      socket = undefined
+      wire = undefined
     },
     counted() {
       received += 1
@@ -90,8 +110,9 @@ export function createLink(first: WebSocket, dialect: Dialect, overflow: () => v
       tell({ type: 'x.ack', received })
     },
     close(code, reason) {
-      socket?.close(code, reason)
-      socket = undefined
+      flush()
+      wire?.socket.close(code, reason)
+      wire = undefined
     },
   }
 }

@@ -34,8 +34,10 @@ export function createMicrophone(
   onFailure: (error: unknown) => void,
 ): Microphone {
   const audio = createInputAudio()
-  const frame = new Float32Array(frameSamples)
+  let frame: Float32Array = new Float32Array(frameSamples)
   const waiting: Float32Array[] = []
+  /** Frames that were listened to, for the next ones. */
+  const heard: Float32Array[] = []
   let filled = 0
   let turns: ReturnType<typeof createTurns> | undefined
   let lastSpeech = -1
@@ -52,6 +54,7 @@ export function createMicrophone(
   const listen = async (): Promise<void> => {
     for (let next = waiting.shift(); next; next = waiting.shift()) {
       const likely = await listener.hear(next)
+      heard.push(next)
       listened += frameSamples
       if (likely >= softSpeech) lastSpeech = listened
       for (const event of turns?.hear(likely) ?? []) onTurn(event)
@@ -79,7 +82,8 @@ export function createMicrophone(
         filled += count
         at += count
         if (filled < frameSamples) break
-        waiting.push(frame.slice())
+        waiting.push(frame)
+        frame = heard.pop() ?? new Float32Array(frameSamples)
         filled = 0
       }
       if (waiting.length > 0) listening ??= listen().catch(fail)

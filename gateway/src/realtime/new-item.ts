@@ -19,5 +19,6 @@ function contentOf(part: Given): Made {
   if (part.type === 'input_image') return { type: part.type, image_url: part.image_url }
   if (part.type === 'input_audio') return { type: part.type, transcript: part.transcript ?? null }
   if (part.type === 'output_audio') return { type: part.type, transcript: part.transcript ?? '' }
-  return { type: part.type, text: part.text }
+  if (part.type === 'output_text') return { type: part.type, text: part.text }
+  return { type: part.type, text: part.text, ...(part.x_name !== undefined && { x_name: part.x_name }) }
 }

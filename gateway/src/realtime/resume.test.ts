@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { makeSecret } from '@sotto/provisioning/registry/secret.ts'
 import { WebSocket } from 'ws'
 import { encodeFrame, subprotocol } from '#protocol/frame.ts'
+import { said } from '#conversations/open.fixture.ts'
 import { connectTalk, letters, serveTalk, silence, speech, type Script } from './talk.fixture.ts'
 
 const closers: (() => unknown)[] = []
@@ -31,8 +32,8 @@ describe('a client that lost its connection', () => {
       async *chat() {
         yield text
       },
-      async *say(said) {
-        for await (const piece of letters(said)) {
+      async *say(words) {
+        for await (const piece of letters(words)) {
           await pause(20)
           yield piece
         }
@@ -155,6 +156,7 @@ describe('the way in', () => {
     const { talk } = await open()
     expect(await refused(talk.url, ['chat'])).toBe(400)
     expect(await refused(`${talk.url}?call_id=1`, ['realtime'])).toBe(400)
+    expect(await refused(`${talk.url}?items=0`, [subprotocol])).toBe(400)
     expect(await refused(talk.url.replace('realtime', 'other'), [subprotocol])).toBe(404)
   })
   it('tells no protocol back that holds a key', async () => {
@@ -167,6 +169,43 @@ describe('the way in', () => {
 })
 
 describe('a conversation', () => {
+  it('of many items is opened with the last of them, and says that there are more', async () => {
+    const { talk, connect } = await open()
+    const thread = await talk.conversations.open('host')
+    for (let at = 0; at < 5; at += 1) thread.put(said(`line ${at}`))
+    const ids = thread.items.map(({ id }) => id)
+    const some = await connect(`?conversation=${thread.id}&items=2`)
+    expect(await some.until('x.earlier')).toMatchObject({ before: ids[3] })
+    expect(some.all('conversation.item.done')).toMatchObject([
+      { item: { id: ids[3] }, previous_item_id: ids[2] },
+      { item: { id: ids[4] }, previous_item_id: ids[3] },
+    ])
+    for (const query of ['&items=5', '']) {
+      const all = await connect(`?conversation=${thread.id}${query}`)
+      await all.until('conversation.item.done', 5)
+      all.send({ type: 'conversation.item.retrieve', item_id: ids[0] ?? '' })
+      await all.until('conversation.item.retrieved')
+      expect(all.all('x.earlier')).toEqual([])
+    }
+  })
+
+  it('that is begun, named or deleted anywhere is known to all sessions of its owner', async () => {
+    const { talk, connect } = await open()
+    const phone = await connect()
+    const stock = await connectTalk(talk, { protocol: 'realtime' })
+    closers.push(() => stock.socket.terminate())
+    const elsewhere = await talk.conversations.open('host')
+    elsewhere.put(said('hello'))
+    expect(await phone.until('x.conversations')).toMatchObject({
+      changed: { id: elsewhere.id, title: 'hello', pinned: false },
+    })
+    await talk.conversations.name('host', elsewhere.id, { title: 'Mine' })
+    expect(await phone.until('x.conversations', 2)).toMatchObject({ changed: { title: 'Mine' } })
+    await talk.conversations.delete('host', elsewhere.id)
+    expect(await phone.until('x.conversations', 3)).toMatchObject({ removed: elsewhere.id })
+    expect(stock.events.map(({ type }) => type)).toEqual(['session.created'])
+  })
+
   it('begun by voice on one device goes on in writing on another, live on both', async () => {
     const { talk, connect } = await open({ hear: () => 'how far is the moon' })
     const phone = await connect()
@@ -195,6 +234,6 @@ describe('a conversation', () => {
       content: [{ text: 'And mars?' }],
     })
     const kept = async () => (await talk.conversations.list('host')).conversations
-    await expect.poll(kept).toMatchObject([{ title: 'how far is the moon' }])
+    await expect.poll(kept, { timeout: 10_000 }).toMatchObject([{ title: 'how far is the moon' }])
   })
 })

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import type { ChatWish } from '#engines/engine.ts'
-import type { ClientEventInput } from '#protocol/events.ts'
+import type { ClientEventInput, ResponseWish, SessionUpdate } from '#protocol/events.ts'
 import { encodeFrame } from '#protocol/frame.ts'
 import { Failure } from '../failure.ts'
 import { connectTalk, serveTalk, silence, speech, states, type Script } from './talk.fixture.ts'
@@ -88,6 +88,139 @@ describe('a session', () => {
       { role: 'user', content: 'hi' },
       { role: 'assistant', content: 'Hello.' },
       { role: 'user', content: 'again' },
+    ])
+  })
+
+  it('shows what the model thinks, keeps it, and never tells it to a model again, or says it', async () => {
+    const thinking: Script = {
+      async *chat() {
+        yield { reasoning: 'They greet me. ' }
+        yield { reasoning: 'I greet back.' }
+        yield 'Hello.'
+      },
+    }
+    const { talk, all, send, until, types } = await open(thinking)
+    send(say('hi'))
+    send(respond)
+    const { response } = await until('response.done')
+    const [answer] = response.output
+    expect(answer).toMatchObject({
+      content: [{ text: 'Hello.' }],
+      x_reasoning: 'They greet me. I greet back.',
+    })
+    const added = types().indexOf('response.output_item.added')
+    expect(all('x.reasoning.delta')).toMatchObject([
+      { delta: 'They greet me. ', item_id: answer?.id, output_index: 0 },
+      { delta: 'I greet back.' },
+    ])
+    expect(types().indexOf('response.output_text.delta')).toBeGreaterThan(added)
+    send(say('again'))
+    send(respond)
+    await expect.poll(() => talk.chats.length).toBe(2)
+    expect(JSON.stringify(talk.chats[1])).not.toContain('greet')
+    await until('response.done', 2)
+    expect(await talk.conversations.search('host', 'greet')).toEqual([])
+    const stored = await talk.conversations.read(
+      'host',
+      (await until('session.created')).session.x_conversation ?? '',
+    )
+    expect(stored.items[1]).toEqual(answer)
+    send({ type: 'session.update', session: { output_modalities: ['audio'] } })
+    send(respond)
+    await until('response.done', 3)
+    expect(talk.spoken.join('')).toBe('Hello.')
+  })
+
+  it('lets no stock client know what the model thinks', async () => {
+    const talk = await serveTalk({
+      async *chat() {
+        yield { reasoning: 'They greet me.' }
+        yield 'Hello.'
+      },
+    })
+    const stock = await connectTalk(talk, { protocol: 'realtime' })
+    closers.push(talk.close, () => stock.socket.terminate())
+    stock.send(say('hi'))
+    stock.send(respond)
+    await stock.until('response.done')
+    expect(JSON.stringify(stock.events)).not.toMatch(/greet|"x[._]/)
+  })
+
+  it('lets a model think where it is asked to, and not while somebody listens', async () => {
+    const { talk, send, until } = await open()
+    const thought = async (session: SessionUpdate, response: ResponseWish = {}) => {
+      send({ type: 'session.update', session })
+      send(say('hi'))
+      send({ type: 'response.create', response })
+      const count = talk.chats.length + 1
+      await until('response.done', count)
+      return talk.chats.at(-1)?.think
+    }
+    expect(await thought({})).toBeUndefined()
+    expect(await thought({ x_thinking: true })).toBe(true)
+    expect(await thought({ x_thinking: null }, { x_thinking: false })).toBe(false)
+    expect(await thought({ output_modalities: ['audio'] })).toBe(false)
+    expect(await thought({ x_thinking: true })).toBe(true)
+    expect((await until('session.updated', 7)).session).toMatchObject({ x_thinking: true })
+  })
+
+  it('reads files by their names', async () => {
+    const { talk, all, send, until } = await open()
+    send({
+      type: 'conversation.item.create',
+      item: {
+        type: 'message',
+        role: 'user',
+        content: [
+          { type: 'input_text', text: 'milk\neggs', x_name: 'shopping\nlist.txt' },
+          { type: 'input_text', text: 'What is missing?' },
+        ],
+      },
+    })
+    send(respond)
+    await until('response.done')
+    expect(talk.chats[0]?.messages).toEqual([
+      { role: 'user', content: '# shopping list.txt\nmilk\neggs\n\nWhat is missing?' },
+    ])
+    expect(all('conversation.item.done')[0]?.item).toMatchObject({
+      content: [{ text: 'milk\neggs', x_name: 'shopping\nlist.txt' }, { text: 'What is missing?' }],
+    })
+    expect(all('x.conversation').at(-1)).toMatchObject({ title: 'What is missing?' })
+    const found = () => talk.conversations.search('host', 'shopping')
+    await expect.poll(found, { timeout: 10_000 }).toHaveLength(1)
+  })
+
+  it('shows no picture to a model that sees none, and says which do', async () => {
+    const { talk, send, until } = await open()
+    const details = { thinking: false, contextTokens: null }
+    const knows = { tiny: { ...details, vision: false }, large: { ...details, vision: true } }
+    talk.change({ ...states, chat: { ...states.chat, details: knows } })
+    const show: ClientEventInput = {
+      type: 'conversation.item.create',
+      item: {
+        type: 'message',
+        role: 'user',
+        content: [
+          { type: 'input_text', text: 'What is this?' },
+          { type: 'input_image', image_url: 'data:image/png;base64,aGk=' },
+        ],
+      },
+    }
+    send(show)
+    expect((await until('error')).error).toMatchObject({
+      code: 'model_without_vision',
+      message: '“tiny” can’t see pictures. Choose one that can: large.',
+    })
+    send({ type: 'session.update', session: { model: 'large' } })
+    send(show)
+    send(respond)
+    await until('response.done')
+    send({ type: 'session.update', session: { model: 'tiny' } })
+    send(respond)
+    await until('response.done', 2)
+    expect(talk.chats.map(({ messages }) => messages[0])).toEqual([
+      { role: 'user', content: 'What is this?', images: ['aGk='] },
+      { role: 'user', content: 'What is this?\n[picture]' },
     ])
   })
 

@@ -3,16 +3,21 @@
  * machine; what the machine decides is carried out here, by the pieces beside this file.
  */
 import type { Logger } from 'pino'
-import type { RawData, WebSocket } from 'ws'
+import type { RawData } from 'ws'
 import type { Admission } from '#admission/admission.ts'
+import type { Conversations } from '#conversations/conversations.ts'
 import type { Thread } from '#conversations/live.ts'
+import { withoutPictures } from '#conversations/pictures.ts'
 import type { Engines } from '#engines/engine.ts'
+import { parseJson } from '#engines/json.ts'
+import { friendOf, fullName } from '#protocol/model-name.ts'
 import type { Speech } from '#engines/speech.ts'
-import type { Member } from '#identity/caller.ts'
+import { ownerOf, type Member } from '#identity/caller.ts'
 import type { Recorder } from '#ledger/record.ts'
 import {
   clientEvent,
   type ClientEvent,
+  type EngineStates,
   type ServerEventBody,
   type Session as View,
 } from '#protocol/events.ts'
@@ -21,10 +26,10 @@ import { asFailure, Failure } from '../failure.ts'
 import { createAccount } from './account.ts'
 import { createAnswers } from './answers.ts'
 import { createDecoder, createEncoder, type Decoder } from './codec.ts'
-import { createConversation, itemBefore, withoutPictures, type Conversation } from './conversation.ts'
+import { createConversation, sees, type Conversation } from './conversation.ts'
 import { newId } from './id.ts'
 import { createInput, type Fault } from './input.ts'
-import { createLink, type Dialect } from './link.ts'
+import { createLink, type Dialect, type Wire } from './link.ts'
 import { initial, step, type Effect, type Event } from './machine.ts'
 import { newItem } from './new-item.ts'
 import { createPacker, createUnpacker, type Unpacker } from './opus.ts'
@@ -33,7 +38,7 @@ import { createTimings } from './timings.ts'
 import type { VoiceActivity } from './voice-activity.ts'
 
 export interface SessionDeps {
-  readonly socket: WebSocket
+  readonly wire: Wire
   readonly dialect: Dialect
   readonly type: View['type']
   /** The model that the address named. */
@@ -50,6 +55,9 @@ export interface SessionDeps {
   readonly recorder: Recorder
   /** The conversation that goes on; without one it is forgotten with the session. */
   readonly thread: Thread | undefined
+  readonly conversations: Pick<Conversations, 'onNews'>
+  /** How many of its items are sent, the last; undefined for all. */
+  readonly items: number | undefined
   readonly log: Pick<Logger, 'error' | 'info'>
   /** Called once, when nothing of it is left. */
   closed(): void
@@ -59,7 +67,7 @@ export interface SessionDeps {
 export interface Session {
   readonly id: string
   /** Another connection of the same client. False where what it has missed is not there any more. */
-  attach(socket: WebSocket, received: number): boolean
+  attach(wire: Wire, received: number): boolean
   /** Ends it for good: its caller may talk no more. */
   end(): void
 }
@@ -84,7 +92,7 @@ export function openSession(deps: SessionDeps): Session {
   const { admission, caller, engines, log, speech, thread } = deps
   const ended = new AbortController()
   const id = newId('sess')
-  const link = createLink(deps.socket, deps.dialect, () => {
+  const link = createLink(deps.wire, deps.dialect, () => {
     link.close(1013, 'The client does not read.')
     dispatch({ kind: 'left' })
   })
@@ -105,11 +113,20 @@ export function openSession(deps: SessionDeps): Session {
   const send = (event: ServerEventBody): void => {
     if (!ended.signal.aborted) link.send(event)
   }
-  const models = (): string[] => engines.states.chat.models.filter((name) => admission.mayUse(caller, name))
-  const model = (wanted: string | null | undefined = asked): string | null => {
-    const known = models()
-    // Clients of OpenAI's name its own models, and mean whatever answers here.
-    return known.find((name) => name === wanted || name === `${wanted}:latest`) ?? known[0] ?? null
+  const enginesFor = ({ chat, ...states }: EngineStates): EngineStates => ({
+    ...states,
+    chat: { ...chat, models: chat.models.filter((name) => admission.mayUse(caller, name)) },
+  })
+  const models = (): readonly string[] => enginesFor(engines.states).chat.models
+  const known = (wanted: string): string | undefined =>
+    models().find((name) => name === wanted || name === fullName(wanted))
+  const model = (): string | null => {
+    const found = known(asked ?? '')
+    if (found !== undefined) return found
+    // What was asked of a friend's gateway is answered by it or not at all.
+    if (asked !== undefined && friendOf(asked) !== undefined) return asked
+    // Clients of OpenAI's name its own models, and mean whatever answers here, in the house.
+    return models().find((name) => friendOf(name) === undefined) ?? null
   }
   const view = (): View => ({
     ...settings,
@@ -118,6 +135,7 @@ export function openSession(deps: SessionDeps): Session {
       x_caller: { kind: caller.kind, name: caller.name },
       x_conversation: thread?.id ?? null,
       x_speech: speech?.kind ?? null,
+      x_thinking: settings.x_thinking ?? null,
     }),
   })
   const refuse = (error: unknown, event?: ClientEvent): void => {
@@ -294,7 +312,7 @@ export function openSession(deps: SessionDeps): Session {
   }
   const update = async (event: Extract<ClientEvent, { type: 'session.update' }>): Promise<void> => {
     const { model: wanted, ...rest } = event.session
-    if (wanted !== undefined && link.dialect === 'ours' && model(wanted) !== wanted)
+    if (wanted !== undefined && link.dialect === 'ours' && known(wanted) !== wanted)
       return refusal(
         'model_not_found',
         `There is no model “${wanted}” here. There is: ${models().join(', ') || 'none'}.`,
@@ -336,18 +354,31 @@ export function openSession(deps: SessionDeps): Session {
         'invalid',
         'item.content: send sound with input_audio_buffer.append, or its transcript.',
       )
+    const chosen = model()
+    if (
+      given.type === 'message' &&
+      given.content.some(({ type }) => type === 'input_image') &&
+      !sees(engines.states.chat, chosen)
+    ) {
+      const seeing = models().filter((name) => engines.states.chat.details?.[name]?.vision === true)
+      return refusal(
+        'model_without_vision',
+        `“${chosen}” can’t see pictures. ${seeing.length > 0 ? `Choose one that can: ${seeing.join(', ')}.` : 'No model here can.'}`,
+        event,
+      )
+    }
     const item = newItem(given)
     putBytes += JSON.stringify(item).length
     if (putBytes > mostPutBytes)
       return refusal('conversation_full', 'This session holds no more: begin another one.', event)
     conversation.put(item, previous_item_id === 'root' ? null : (previous_item_id ?? undefined))
-    const told = { item: withoutPictures(item), previous_item_id: itemBefore(conversation, item.id) }
+    const told = { item: withoutPictures(item), previous_item_id: conversation.before(item.id) }
     send({ type: 'conversation.item.added', ...told })
     send({ type: 'conversation.item.done', ...told })
   }
-  const has = (itemId: string): boolean => conversation.items.some((item) => item.id === itemId)
+  const has = (itemId: string): boolean => conversation.get(itemId) !== undefined
   const mustHave = (itemId: string) => {
-    const item = conversation.items.find((one) => one.id === itemId)
+    const item = conversation.get(itemId)
     if (!item) throw new Failure('invalid', `item_id: there is no item “${itemId}”.`)
     return item
   }
@@ -468,7 +499,7 @@ export function openSession(deps: SessionDeps): Session {
     }
   }
 
-  const serve = (socket: WebSocket): void => {
+  const serve = ({ socket }: Wire): void => {
     let ponged = true
     let beats = 0
     const beating = setInterval(() => {
@@ -493,7 +524,9 @@ export function openSession(deps: SessionDeps): Session {
     })
   }
   const unsubscribe = [
-    engines.onChange((states) => send({ type: 'x.engines', engines: states })),
+    engines.onChange((states) => send({ type: 'x.engines', engines: enginesFor(states) })),
+    thread &&
+      deps.conversations.onNews(ownerOf(caller), (news) => send({ type: 'x.conversations', ...news })),
     thread?.onChange((change) => {
       if (change.kind === 'put') {
         const told = { item: withoutPictures(change.item), previous_item_id: change.previousItemId }
@@ -524,18 +557,20 @@ export function openSession(deps: SessionDeps): Session {
     deps.closed()
   }
 
-  serve(deps.socket)
+  serve(deps.wire)
   if (thread?.instructions) settings = { ...settings, instructions: thread.instructions }
   send({ type: 'session.created', session: view() })
-  send({ type: 'x.engines', engines: engines.states })
+  send({ type: 'x.engines', engines: enginesFor(engines.states) })
   if (thread && thread.items.length > 0) {
     send({ type: 'x.conversation', id: thread.id, title: thread.title })
-    for (const item of thread.items)
-      send({
-        type: 'conversation.item.done',
-        item: withoutPictures(item),
-        previous_item_id: itemBefore(thread, item.id),
-      })
+    const shown = thread.items.slice(-(deps.items ?? thread.items.length))
+    const [first] = shown
+    let previous = first ? thread.before(first.id) : null
+    for (const item of shown) {
+      send({ type: 'conversation.item.done', item: withoutPictures(item), previous_item_id: previous })
+      previous = item.id
+    }
+    if (first && shown.length < thread.items.length) send({ type: 'x.earlier', before: first.id })
   }
   queue = configure(settings)
     .catch((error: unknown) => refuse(error))
@@ -545,9 +580,9 @@ export function openSession(deps: SessionDeps): Session {
   void engines.chat.warm(model())
   return {
     id,
-    attach(socket, received) {
-      if (ended.signal.aborted || !link.attach(socket, received)) return false
-      serve(socket)
+    attach(wire, received) {
+      if (ended.signal.aborted || !link.attach(wire, received)) return false
+      serve(wire)
       dispatch({ kind: 'back' })
       return true
     },
@@ -563,12 +598,8 @@ function asBuffer(data: RawData): Buffer {
 type Parsed = { readonly event: ClientEvent } | ({ readonly fault: string } & Cause)
 
 function parse(bytes: Buffer): Parsed {
-  let json: unknown
-  try {
-    json = JSON.parse(bytes.toString('utf8'))
-  } catch {
-    return { fault: 'An event is one JSON object.' }
-  }
+  const json = parseJson(bytes.toString('utf8'))
+  if (json === undefined) return { fault: 'An event is one JSON object, and not nested too deep.' }
   const read = clientEvent.safeParse(json)
   if (read.success) return { event: read.data }
   const [issue] = read.error.issues

@@ -1,5 +1,5 @@
 /** The way into `/v1/realtime`: who may open a socket, and which protocol it speaks. */
-import { STATUS_CODES, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import { WebSocketServer } from 'ws'
@@ -13,6 +13,7 @@ import { ownerOf, type Member } from '#identity/caller.ts'
 import { identify, type Identity } from '#identity/identify.ts'
 import { nextRequestId, write, type Recorder } from '#ledger/record.ts'
 import { checkOrigin, type OwnNames } from '#listener/origin.ts'
+import { refuseUpgrade } from '#listener/refuse-upgrade.ts'
 import { subprotocol } from '#protocol/frame.ts'
 import { asFailure, Failure } from '../failure.ts'
 import { openSession } from './session.ts'
@@ -77,11 +78,13 @@ export function createRealtime(deps: RealtimeDeps): Realtime {
     if (resumed)
       return sockets.handleUpgrade(request, socket, head, (again) => {
         const received = Number(query.get('received'))
-        if (resumed.attach(again, Number.isSafeInteger(received) ? received : -1)) return
+        if (resumed.attach({ socket: again, stream: socket }, Number.isSafeInteger(received) ? received : -1))
+          return
         // What it has missed is gone. When it comes again, it begins anew.
         resumed.end()
         again.close(1012, 'Too much was missed: connect again.')
       })
+    const items = itemsIn(query)
     // Whether it may talk at all; each answer is admitted by itself.
     const permit = await deps.admission.admit(caller, { service: 'realtime' })
     const closed = (): void => permit.settle({ input: 0, output: 0 })
@@ -93,7 +96,7 @@ export function createRealtime(deps: RealtimeDeps): Realtime {
         opened = true
         const session = openSession({
           ...deps,
-          socket: accepted,
+          wire: { socket: accepted, stream: socket },
           dialect: ours ? 'ours' : 'openai',
           type: query.get('intent') === 'transcription' ? 'transcription' : 'realtime',
           model: query.get('model') ?? undefined,
@@ -101,6 +104,7 @@ export function createRealtime(deps: RealtimeDeps): Realtime {
           current,
           address: remoteAddress ?? '',
           thread,
+          items,
           closed() {
             forget()
             sessions.remove(session.id)
@@ -144,18 +148,18 @@ export function createRealtime(deps: RealtimeDeps): Realtime {
           ended: 'whole',
         },
       )
-      refuse(socket, status, openAiDialect.error(failure, status, ''))
+      refuseUpgrade(socket, status, openAiDialect.error(failure, status, ''))
     })
   }
   return { upgrade, close: () => sessions.end() }
 }
 
-function refuse(socket: Duplex, status: number, error: object): void {
-  const body = JSON.stringify(error)
-  socket.end(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  )
+/** How many items of a conversation the client wants at first; undefined for all. */
+function itemsIn(query: URLSearchParams): number | undefined {
+  const text = query.get('items')
+  if (text === null) return undefined
+  if (!/^[1-9]\d{0,3}$/.test(text)) throw new Failure('invalid', 'items: send a number from 1 to 9999.')
+  return Number(text)
 }
 
 function offers(request: IncomingMessage): string[] {

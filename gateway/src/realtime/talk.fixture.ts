@@ -92,6 +92,11 @@ export async function serveTalk(script: Script = {}): Promise<Talk> {
       return now
     },
     pool: createModelPool([]),
+    lend: () => Promise.reject(new Error('nobody lends here')),
+    befriend: () => async () => {},
+    get own() {
+      return engines
+    },
     onChange(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)
@@ -103,6 +108,7 @@ export async function serveTalk(script: Script = {}): Promise<Talk> {
       ? undefined
       : {
           kind: 'openai',
+          voices: async () => [],
           say({ text }, signal) {
             spoken.push(text)
             return (script.say ?? letters)(text, signal)

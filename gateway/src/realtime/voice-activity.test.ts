@@ -80,4 +80,14 @@ describe('voice activity', () => {
     }
     expect(both).toEqual(alone)
   })
+
+  it('hears a crowd as it hears each of them alone', async () => {
+    const sound = spoken()
+    const alone = await hear(sound)
+    const crowd = Array.from({ length: 12 }, () => activity.open())
+    for (const [at, frame] of frames(sound).entries())
+      for (const heard of await Promise.all(crowd.map((one) => one.hear(frame))))
+        expect(heard).toBeCloseTo(alone[at] ?? NaN, 4)
+    for (const one of crowd) one.close()
+  })
 })

@@ -1,5 +1,11 @@
-/** How likely each 32 ms of sound are speech, for all microphones at once. The model itself is in `silero.ts`. */
+/**
+ * How likely each 32 ms of sound are speech: of the first microphones at once, on the main thread, since the way to
+ * another one and back takes longer than the model does; of further ones together on a thread of their own.
+ */
 import { Worker } from 'node:worker_threads'
+import { frameSamples, loadSilero, newMemory } from './silero.ts'
+
+export { frameSamples } from './silero.ts'
 
 export interface VoiceActivity {
   /** A listener of its own for each microphone. */
@@ -14,14 +20,17 @@ export interface Listener {
   close(): void
 }
 
-/** Samples of a frame at 16 kHz, PCM as -1 to 1. */
-export const frameSamples = 512
+/** As many as a household has; each takes the main thread a hundredth of a core. */
+const mostOnMain = 4
 /** A millisecond of the model's time. */
 const mostAtOnce = 32
 
-/** What the worker is asked, and what it answers, in order; first of all that it is ready. */
+/**
+ * What the worker is asked, and what it answers, in order; first of all that it is ready. The frames of listeners,
+ * one after another, are in memory that both have: it is the worker's until it has answered.
+ */
 export type Asked =
-  | { readonly listeners: readonly number[]; readonly samples: Float32Array }
+  | { readonly listeners: readonly number[] }
   | { readonly forget: number }
   | { readonly end: true }
 export type Heard = 'ready' | { readonly speech: Float32Array } | { readonly error: string }
@@ -35,19 +44,46 @@ interface Waiting {
 
 /** Resolves when the model is loaded. */
 export async function loadVoiceActivity(): Promise<VoiceActivity> {
+  const silero = await loadSilero()
+  const crowd = createCrowd()
+  let onMain = 0
+  return {
+    open() {
+      if (onMain >= mostOnMain) return crowd.open()
+      onMain += 1
+      const memories = [newMemory()]
+      let closed = false
+      return {
+        hear: async (frame) => (await silero.hear(memories, frame))[0] ?? 0,
+        close() {
+          if (!closed) onMain -= 1
+          closed = true
+        },
+      }
+    },
+    async close() {
+      await crowd.close()
+      await silero.close()
+    },
+  }
+}
+
+/** Those whom a thread of its own listens to; it is begun with the first of them. */
+function createCrowd(): VoiceActivity {
   let waiting: Waiting[] = []
   let asked: readonly Waiting[] = []
   /** One that ended is started anew with the next microphone. */
   let worker: Worker | undefined
   let last = 0
+  const frames = new Float32Array(
+    new SharedArrayBuffer(mostAtOnce * frameSamples * Float32Array.BYTES_PER_ELEMENT),
+  )
 
   const next = (): void => {
     if (!worker || asked.length > 0 || waiting.length === 0) return
     asked = waiting.splice(0, mostAtOnce)
-    const samples = new Float32Array(asked.length * frameSamples)
-    for (const [index, { frame }] of asked.entries()) samples.set(frame, index * frameSamples)
-    const message: Asked = { listeners: asked.map(({ listener }) => listener), samples }
-    worker.postMessage(message, [samples.buffer])
+    for (const [index, { frame }] of asked.entries()) frames.set(frame, index * frameSamples)
+    worker.postMessage({ listeners: asked.map(({ listener }) => listener) } satisfies Asked)
   }
   const answered = (heard: Exclude<Heard, 'ready'>): void => {
     const of = asked
@@ -58,7 +94,7 @@ export async function loadVoiceActivity(): Promise<VoiceActivity> {
       else one.settle(heard.speech[index] ?? 0)
   }
   const start = (): Promise<void> => {
-    const made = new Worker(new URL('silero.ts', import.meta.url))
+    const made = new Worker(new URL('silero-worker.ts', import.meta.url), { workerData: frames })
     worker = made
     return new Promise((settle, fail) => {
       const gone = (error: Error): void => {
@@ -75,7 +111,6 @@ export async function loadVoiceActivity(): Promise<VoiceActivity> {
       made.once('exit', () => gone(new Error('Voice activity has ended.')))
     })
   }
-  await start()
   return {
     open() {
       // Whoever listens hears of its failure with their first frame.
