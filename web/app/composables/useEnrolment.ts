@@ -1,9 +1,11 @@
-import type { EnrolmentAnswer, Refusal } from '@sotto/gateway/protocol/devices.ts'
+import type { EnrolmentAnswer } from '@sotto/gateway/protocol/devices.ts'
+import { ask } from '~/gateway/ask'
 
 export type Step = 'offer' | 'working' | 'done' | 'damaged'
 
 /** Trades the one-time link in the address for a device whose key is made here. */
 export function useEnrolment() {
+  const { words } = useTelling()
   const step = ref<Step>('offer')
   const name = ref('')
   const config = ref('')
@@ -34,25 +36,17 @@ export function useEnrolment() {
     problem.value = undefined
     try {
       const pair = canMakeKey.value ? await makeKeyPair() : undefined
-      const answer = await fetch('/sotto/enrolment', {
-        method: 'POST',
-        headers: { 'Content-Type': 'application/json' },
-        body: JSON.stringify({ token, ...(pair && { publicKey: pair.publicKey }) }),
+      const enrolled = await ask<EnrolmentAnswer>('POST', '/sotto/enrolment', {
+        token,
+        ...(pair && { publicKey: pair.publicKey }),
       })
-      if (!answer.ok) {
-        const { error }: Refusal = await answer.json()
-        throw new Error(`${error.message} ${error.remedy}`)
-      }
-      const enrolled: EnrolmentAnswer = await answer.json()
       name.value = enrolled.device.name
       keyMadeHere.value = pair !== undefined
       config.value = pair ? enrolled.config.replace('PRIVATE_KEY', pair.privateKey) : enrolled.config
       step.value = 'done'
     } catch (error) {
-      problem.value =
-        error instanceof TypeError
-          ? 'The gateway does not answer. Try again.'
-          : String(error).replace(/^Error: /, '')
+      const { message, remedy } = words(error)
+      problem.value = `${message} ${remedy}`
       step.value = 'offer'
     }
   }

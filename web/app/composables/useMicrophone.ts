@@ -1,24 +1,27 @@
+import { loudness } from '~/realtime/loudness'
 import type { Sound } from './useSound'
 
-/** Why there is no microphone, in words that say what to do. */
+/** Why there is no microphone: `talk.microphone.…` says what to do. */
 const problems: Record<string, string> = {
-  insecure:
-    'The browser gives the microphone to trusted pages alone. Install this gateway’s certificate (the link “Trust” that it printed), then reload.',
-  NotAllowedError:
-    'The microphone is blocked. Allow it for this page in the browser’s site settings, then try again.',
-  NotFoundError: 'No microphone was found. Plug one in, then try again.',
-  NotReadableError: 'Another program holds the microphone. Close it, then try again.',
-  ended: 'The microphone is gone. Plug it in again, or choose another one, then tap to talk.',
+  NotAllowedError: 'blocked',
+  NotFoundError: 'none',
+  NotReadableError: 'taken',
 }
 
 /** The microphone as PCM16 mono at 16 kHz. Kept open between turns, so that a turn begins at once. */
 export function useMicrophone({ unlock }: Sound, heard: (samples: Int16Array) => void) {
+  const { t } = useI18n()
+  const preferences = usePreferences()
   const listening = ref(false)
   /** Loudness of the last piece, 0 to 1. */
   const level = ref(0)
   const problem = ref<string>()
   /** False where the browser does not take the loudspeaker's sound out of the microphone's. */
   const cancelsEcho = ref(true)
+  /** Open, but it hears silence. */
+  const muted = ref(false)
+  /** The one that is open, by the id that the browser gives it. */
+  const device = ref<string>()
   let opening: Promise<void> | undefined
   /** Counts up when the microphone is given back: whoever still waits for it then has no right to it any more. */
   let released = 0
@@ -29,7 +32,7 @@ export function useMicrophone({ unlock }: Sound, heard: (samples: Int16Array) =>
   async function start(): Promise<boolean> {
     problem.value = undefined
     if (!navigator.mediaDevices) {
-      problem.value = problems.insecure
+      problem.value = t('talk.microphone.insecure')
       return false
     }
     try {
@@ -42,29 +45,65 @@ export function useMicrophone({ unlock }: Sound, heard: (samples: Int16Array) =>
     } catch (error) {
       release()
       const name = error instanceof Error ? error.name : ''
-      problem.value = problems[name] ?? `The microphone can't be used (${name || 'unknown reason'}).`
+      const known = problems[name]
+      problem.value = known ? t(`talk.microphone.${known}`) : t('talk.microphone.unknown', { name })
       return false
     }
   }
 
+  /** The one that was chosen, or another one while it is unplugged. Also changes it in the middle of a turn. */
   async function connect(into: AudioContext): Promise<void> {
     const before = released
     const given = await navigator.mediaDevices.getUserMedia({
-      audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 },
+      audio: {
+        echoCancellation: true,
+        noiseSuppression: true,
+        autoGainControl: true,
+        channelCount: 1,
+        ...(preferences.microphone !== null && { deviceId: { ideal: preferences.microphone } }),
+      },
     })
+    const [track] = given.getAudioTracks()
     // Allowed when it was not wanted any more.
-    if (before !== released) return given.getTracks().forEach((track) => track.stop())
+    if (before !== released || !track) return end(given)
+    node ??= await load(into)
+    if (before !== released) return end(given)
+    const settings = track.getSettings()
+    cancelsEcho.value = settings.echoCancellation !== false
+    device.value = settings.deviceId
+    track.enabled = !muted.value
+    track.addEventListener('ended', () => stream === given && lost(into))
+    source?.disconnect()
+    if (stream) end(stream)
     stream = given
-    const [track] = stream.getAudioTracks()
-    cancelsEcho.value = track?.getSettings().echoCancellation !== false
-    track?.addEventListener('ended', () => {
-      problem.value = problems.ended
+    source = into.createMediaStreamSource(given)
+    source.connect(node)
+  }
+
+  function end(given: MediaStream): void {
+    for (const track of given.getTracks()) track.stop()
+  }
+
+  /** It was unplugged: there may be another one. */
+  function lost(into: AudioContext): void {
+    connect(into).catch(() => {
+      problem.value = t('talk.microphone.ended')
       release()
     })
-    node ??= await load(into)
-    if (before !== released) return
-    source = into.createMediaStreamSource(stream)
-    source.connect(node)
+  }
+
+  /** Takes the one that is wanted now, where another one is open. */
+  async function change(): Promise<void> {
+    if (!stream || (preferences.microphone !== null && preferences.microphone === device.value)) return
+    await connect(unlock()).catch(() => {
+      // The one that is open goes on.
+    })
+  }
+
+  async function plugged(): Promise<void> {
+    if (preferences.microphone === null || preferences.microphone === device.value) return
+    const all = await navigator.mediaDevices.enumerateDevices()
+    if (all.some(({ deviceId }) => deviceId === preferences.microphone)) await change()
   }
 
   async function load(into: AudioContext): Promise<AudioWorkletNode> {
@@ -72,7 +111,7 @@ export function useMicrophone({ unlock }: Sound, heard: (samples: Int16Array) =>
     const loaded = new AudioWorkletNode(into, 'microphone', { numberOfOutputs: 0 })
     loaded.port.onmessage = ({ data }: MessageEvent<Int16Array | null>) => {
       if (!listening.value || !data?.length) return
-      level.value = loudness(data)
+      level.value = loudness(data, 32_768)
       heard(data)
     }
     return loaded
@@ -102,8 +141,9 @@ export function useMicrophone({ unlock }: Sound, heard: (samples: Int16Array) =>
   function release(): void {
     released += 1
     source?.disconnect()
-    for (const track of stream?.getTracks() ?? []) track.stop()
-    stream = source = undefined
+    if (stream) end(stream)
+    stream = source = device.value = undefined
+    muted.value = false
     rest()
   }
 
@@ -112,14 +152,13 @@ export function useMicrophone({ unlock }: Sound, heard: (samples: Int16Array) =>
     level.value = 0
   }
 
-  onBeforeUnmount(release)
-  return { listening, level, problem, cancelsEcho, start, finish, release }
-}
-
-/** On a scale of 50 dB, as the ear has it. */
-function loudness(samples: Int16Array): number {
-  let sum = 0
-  for (const sample of samples) sum += sample * sample
-  const rms = Math.sqrt(sum / samples.length) / 32_768
-  return Math.max(0, Math.min(1, 1 + (20 * Math.log10(rms || 1e-9)) / 50))
+  watch(muted, (now) => stream?.getAudioTracks().forEach((track) => (track.enabled = !now)))
+  watch(() => preferences.microphone, change)
+  const pluggedIn = (): void => void plugged()
+  onMounted(() => navigator.mediaDevices?.addEventListener('devicechange', pluggedIn))
+  onBeforeUnmount(() => {
+    navigator.mediaDevices?.removeEventListener('devicechange', pluggedIn)
+    release()
+  })
+  return { listening, level, problem, cancelsEcho, muted, device, start, finish, release }
 }

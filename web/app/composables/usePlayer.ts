@@ -1,5 +1,6 @@
 import type { AudioFrame } from '@sotto/gateway/protocol/frame.ts'
-import { createPlayback, type Cut, type Progress } from '~/realtime/playback'
+import { loudness } from '~/realtime/loudness'
+import { createPlayback, type Caption, type Cut, type Progress } from '~/realtime/playback'
 import type { Sound } from './useSound'
 
 /** Without a sample played for this long, what should sound does not. */
@@ -15,9 +16,15 @@ export function usePlayer(
   const paused = ref(false)
   /** Of the answer that plays, or was the last to. */
   const playedMs = ref(0)
+  /** Played softly: somebody may be interrupting. */
+  const ducked = ref(false)
+  const caption = shallowRef<Caption>({ itemId: '', said: '', coming: '' })
   const problem = ref<string>()
+  const { t } = useI18n()
   const playback = createPlayback(reported)
   let node: AudioWorkletNode | undefined
+  let meter: AnalyserNode | undefined
+  const metered = new Float32Array(1_024)
   /** What came before the worklet was there. */
   let early: object[] = []
   let progressAt = 0
@@ -27,7 +34,8 @@ export function usePlayer(
     await into.audioWorklet.addModule('/worklets/player.js')
     node = new AudioWorkletNode(into, 'player', { numberOfInputs: 0, outputChannelCount: [1] })
     node.port.onmessage = ({ data }: MessageEvent<Progress>) => progressed(data)
-    node.connect(into.destination)
+    meter = new AnalyserNode(into, { fftSize: metered.length })
+    node.connect(meter).connect(into.destination)
     for (const message of early) node.port.postMessage(message)
     early = []
   }
@@ -42,6 +50,32 @@ export function usePlayer(
     paused.value = false
     playedMs.value = playback.progress(progress, progressAt) ?? playedMs.value
     playing.value = playback.active
+    read()
+  }
+
+  /** Follows the sound: set anew only when a word was reached. */
+  function read(): void {
+    const now = playback.captioned
+    const { itemId, said, coming } = caption.value
+    if (now.itemId !== itemId || now.said !== said || now.coming !== coming) caption.value = now
+  }
+
+  function announce(...of: Parameters<typeof playback.announce>): void {
+    playback.announce(...of)
+    read()
+  }
+
+  /** The words of the sound that comes next. */
+  function write(itemId: string, text: string): void {
+    playback.caption(itemId, text)
+    read()
+  }
+
+  /** How loud it is right now, 0 to 1. */
+  function level(): number {
+    if (!meter || !playing.value) return 0
+    meter.getFloatTimeDomainData(metered)
+    return loudness(metered, 1)
   }
 
   function play({ stream, samples }: AudioFrame): void {
@@ -62,17 +96,19 @@ export function usePlayer(
     for (const stream of streams) tell({ hush: stream })
     playing.value = playback.active
     if (!playing.value) duck(false)
+    read()
     return cuts
   }
 
   function duck(on: boolean): void {
+    ducked.value = on
     tell({ duck: on })
   }
 
   watch(context, (opened) => {
     if (!opened) return
     connect(opened).catch(() => {
-      problem.value = 'The answers can’t be heard: the browser did not load what plays them. Reload the page.'
+      problem.value = t('talk.noPlayer')
     })
   })
   onMounted(() => {
@@ -86,8 +122,12 @@ export function usePlayer(
     playing,
     paused,
     playedMs,
+    ducked,
+    caption,
     problem,
-    announce: playback.announce,
+    level,
+    write,
+    announce,
     play,
     end,
     hush,

@@ -1,15 +1,22 @@
-import type { EngineStates, ServerEvent, Timings } from '@sotto/gateway/protocol/events.ts'
+import type { ItemPage } from '@sotto/gateway/protocol/conversations.ts'
+import type { ClientEventInput, EngineStates, ServerEvent, Timings } from '@sotto/gateway/protocol/events.ts'
 import { subprotocol } from '@sotto/gateway/protocol/frame.ts'
+import { friendOf } from '@sotto/gateway/protocol/model-name.ts'
+import { ask as askGateway, Refused } from '~/gateway/ask'
 import { createLink, type Connection, type LinkDeps, type Wire } from '~/realtime/link'
-import { breakOff, follow, type Message } from '~/realtime/messages'
+import { createMessages, type Attachment, type Message } from '~/realtime/messages'
 import type { Player } from './usePlayer'
 
 export interface SessionDeps {
+  /** The conversation to begin with; undefined for a new one. */
+  readonly first: string | undefined
   readonly player: Player
   /** The gateway tells by itself where a turn begins and ends. */
   readonly handsFree: Ref<boolean>
   /** Answers are wanted as text alone. */
   readonly muted: Ref<boolean>
+  /** What is typed is answered aloud, too. */
+  readonly aloud: Ref<boolean>
   /** A piece of an answer that has no sound of its own. */
   said(delta: string): void
   /** An answer is written. */
@@ -28,16 +35,41 @@ interface Answer {
   stopped: boolean
 }
 
+/** A message as it is put together. */
+export interface Draft {
+  readonly text: string
+  readonly attachments: readonly Sendable[]
+}
+
+/** With its picture, which the gateway has not yet. */
+export type Sendable = Exclude<Attachment, { readonly kind: 'picture' }> | Picture
+type Picture = Extract<Attachment, { readonly kind: 'picture' }> & { readonly url: string }
+
 /** Refusals of what came too late to matter. */
 const harmless = new Set(['response_cancel_not_active', 'item_exists'])
 
+/** How many messages are asked for at a time. */
+const pageSize = 100
+/** The close code of who leaves an answer to be written to its end. Source: RFC 6455 §7.4.2. */
+const leaving = 4_000
+
+type EventFor<T extends ClientEventInput['type']> = Extract<ClientEventInput, { type: T }>
+type UserContent = Extract<EventFor<'conversation.item.create'>['item'], { role: 'user' }>['content'][number]
 type EventOf<T extends ServerEvent['type']> = Extract<ServerEvent, { type: T }>
+
+/** Each conversation begins in the house, where that can answer: that it leaves is chosen for it alone. */
+function mayBegin(name: string, models: readonly string[]): boolean {
+  return friendOf(name) === undefined || models.every((one) => friendOf(one) !== undefined)
+}
 
 /** The conversation with the gateway. Opened by the caller's mount, closed with it. */
 export function useSession(deps: SessionDeps) {
-  const { player, handsFree, muted } = deps
+  const { first, player, handsFree, muted, aloud } = deps
+  const preferences = usePreferences()
+  const { voice } = useVoices()
   const connection = ref<Connection>('connecting')
-  const messages = ref<Message[]>([])
+  /** In order; another array when one comes or goes. */
+  const messages = shallowRef<Message[]>([])
   const engines = ref<EngineStates>()
   const caller = ref('')
   const model = ref<string>()
@@ -46,15 +78,54 @@ export function useSession(deps: SessionDeps) {
   const answer = ref<Answer>()
   const timings = ref<Timings>()
   const problem = ref<string>()
-  let conversation: string | undefined
-  let chosen: string | undefined
+  /** The one that is open. One that nobody has said anything in is not kept. */
+  const conversation = ref(first)
+  const title = ref<string>()
+  const instructions = ref('')
+  const thinking = ref<boolean | null>(null)
+  /** It is on its way. */
+  const opening = ref(first !== undefined)
+  /** The gateway keeps it: something was said in it. */
+  const stored = ref(first !== undefined)
+  /** There are messages before the first; undefined for none. */
+  const earlier = ref<string>()
+  /** That conversation is not there any more. */
+  const gone = ref(false)
+  const preferred = usePreferredModel()
+  /** It is new: it takes the model that was chosen last. */
+  let fresh = false
+  /** The session is left for another one, of which something may be asked already. */
+  let restarted = false
   let asks = 0
   /** Where answers were stopped here that the gateway holds for whole, by their item. */
   const cut = new Map<string, { readonly contentIndex: number; readonly playedMs: number }>()
 
+  const conversations = useConversations()
+  useConnection().share(connection)
+  const thread = createMessages(() => {
+    drawing ||= requestAnimationFrame(draw)
+  })
+  let drawing = 0
+  /** Once a frame: a conversation comes in a hundred pieces. */
+  function draw(): void {
+    cancelAnimationFrame(drawing)
+    drawing = 0
+    messages.value = [...thread.list]
+    if (messages.value.length > 0) opening.value = false
+  }
+
+  useLastSeen({
+    conversation,
+    state: () => (answer.value ? undefined : messages.value.length || undefined),
+    show(items) {
+      if (messages.value.length === 0) thread.prepend(items)
+      opening.value = false
+    },
+  })
+
   const link = createLink({
-    dial,
-    conversation: () => conversation,
+    dial: (query, told) => dial(`${query}${query ? '&' : '?'}items=${pageSize}`, told),
+    conversation: () => conversation.value,
     event: receive,
     frame: player.play,
     changed: (state) => {
@@ -66,28 +137,42 @@ export function useSession(deps: SessionDeps) {
   })
 
   function receive(event: ServerEvent): void {
-    follow(messages.value, event, engines.value)
+    thread.follow(event, engines.value)
     switch (event.type) {
       case 'session.created':
-        breakOff(messages.value)
+        thread.breakOff()
         player.hush()
-        settle()
-        take(event.session)
-        return configure()
+        if (!restarted) settle()
+        restarted = false
+        return begin(event.session)
       case 'session.updated': {
         const before = speech.value
         take(event.session)
+        opening.value = false
         if (speech.value !== before) configure()
         return
       }
       case 'x.engines':
         engines.value = event.engines
-        if (!model.value || !event.engines.chat.models.includes(model.value))
-          model.value = event.engines.chat.models[0]
-        return
+        // A friend's that is away is waited for: nothing else is asked in its place.
+        if (
+          !event.engines.chat.models.includes(model.value ?? '') &&
+          friendOf(model.value ?? '') === undefined
+        )
+          model.value = event.engines.chat.models.find((name) => friendOf(name) === undefined)
+        return prefer(event.engines.chat.models)
       case 'x.conversation':
-        conversation = event.id ?? undefined
+        conversation.value = event.id ?? undefined
+        stored.value = event.id !== null
+        title.value = event.title ?? undefined
+        gone.value = event.id === null
         return
+      case 'x.earlier':
+        // A version of what is shown already has its beginning already.
+        if (thread.list[0] === undefined || thread.list[0].id === event.before) earlier.value = event.before
+        return
+      case 'x.conversations':
+        return conversations.receive(event)
       case 'x.timings':
         timings.value = event.timings
         return
@@ -126,8 +211,9 @@ export function useSession(deps: SessionDeps) {
         answer.value!.speaking = true
         return deps.said(event.delta)
       case 'response.output_audio_transcript.delta':
-        if (current(event.response_id)) answer.value!.speaking = true
-        return
+        if (!current(event.response_id)) return
+        answer.value!.speaking = true
+        return player.write(event.item_id, event.delta)
       case 'response.output_audio.done':
       case 'response.content_part.done':
         return player.end(event.item_id)
@@ -168,11 +254,30 @@ export function useSession(deps: SessionDeps) {
     if (answer.value?.asked !== undefined && error.event_id === answer.value.asked) settle()
   }
 
+  function begin(session: EventOf<'session.created'>['session']): void {
+    const known = session.x_conversation ?? undefined
+    fresh = known !== conversation.value
+    if (fresh && stored.value) gone.value = true
+    if (gone.value) thread.clear()
+    if (fresh) stored.value = false
+    conversation.value = known
+    take(session)
+    configure()
+  }
+
+  function prefer(models: readonly string[]): void {
+    const name = preferred.value
+    const there = name !== undefined && name !== model.value && models.includes(name)
+    if (fresh && there && mayBegin(name, models)) update({ model: name })
+    fresh = false
+  }
+
   function take(session: EventOf<'session.created'>['session']): void {
     caller.value = session.x_caller?.name ?? ''
     model.value = session.model ?? undefined
     speech.value = session.x_speech ?? null
-    conversation = session.x_conversation ?? conversation
+    instructions.value = session.instructions
+    thinking.value = session.x_thinking ?? null
   }
 
   /** Tells the gateway how this page talks. */
@@ -181,39 +286,37 @@ export function useSession(deps: SessionDeps) {
       type: 'session.update',
       session: {
         type: 'realtime',
-        ...(chosen !== undefined && { model: chosen }),
         output_modalities: speech.value !== null && !muted.value ? ['audio'] : ['text'],
-        audio: { input: { turn_detection: handsFree.value ? { type: 'server_vad' } : null } },
+        audio: {
+          input: {
+            turn_detection: handsFree.value
+              ? { type: 'server_vad', silence_duration_ms: patiences[preferences.patience] }
+              : null,
+          },
+          output: { voice: voice.value ?? 'default', speed: preferences.speed },
+        },
       },
     })
   }
 
   /** Types a message and asks for its answer. */
-  function say(text: string): void {
+  function say({ text, attachments }: Draft): void {
     const id = `item_${crypto.randomUUID()}`
-    const item = {
-      type: 'message',
-      role: 'user',
-      content: [{ type: 'input_text', text }],
-    } as const
     // Shown at once, also while the connection is away.
-    messages.value.push({
-      id,
-      role: 'user',
-      text,
-      tail: '',
-      status: 'completed',
-      spoken: false,
-      detected: false,
-      demo: false,
-    })
-    link.send({ type: 'conversation.item.create', item: { ...item, id, content: [...item.content] } })
-    // Who types reads the answer while it is being written; who talks hears it.
-    ask(handsFree.value ? undefined : ['text'])
+    thread.say({ id, text, attachments })
+    const item = { id, type: 'message', role: 'user', content: contentOf({ text, attachments }) } as const
+    link.send({ type: 'conversation.item.create', item })
+    answerTyped()
+  }
+
+  /** Who types reads the answer while it is being written; who talks hears it. */
+  function answerTyped(): void {
+    ask(aloud.value ? undefined : ['text'])
   }
 
   function ask(modalities?: ['text']): void {
     problem.value = undefined
+    gone.value = false
     asks += 1
     const asked = `ask_${asks}`
     answer.value = { asked, speaking: false, stopped: false }
@@ -240,7 +343,7 @@ export function useSession(deps: SessionDeps) {
     const cuts = player.hush()
     for (const { itemId, contentIndex, playedMs } of cuts) {
       played(itemId, playedMs)
-      const message = messages.value.findLast(({ id }) => id === itemId)
+      const message = thread.get(itemId)
       if (message) message.status = 'incomplete'
       if (answer.value) cut.set(itemId, { contentIndex, playedMs })
       else truncate(itemId, contentIndex, playedMs)
@@ -264,22 +367,83 @@ export function useSession(deps: SessionDeps) {
   }
 
   function choose(name: string): void {
-    chosen = name
-    configure()
+    if (mayBegin(name, engines.value?.chat.models ?? [])) preferred.value = name
+    update({ model: name })
+  }
+
+  /** What the model is told before all else. */
+  function instruct(text: string): void {
+    instructions.value = text
+    update({ instructions: text })
+  }
+
+  function think(on: boolean): void {
+    thinking.value = on
+    update({ x_thinking: on })
+  }
+
+  function update(session: EventFor<'session.update'>['session']): void {
+    link.send({ type: 'session.update', session })
+  }
+
+  /**
+   * Goes to another conversation, or to a new one. An answer that is on its way here is written to its end.
+   * @param from where it is a version of this one: the first message that it has otherwise
+   */
+  function open(id?: string, from?: string): void {
+    const code = answer.value ? leaving : 1000
+    player.hush()
+    settle()
+    cut.clear()
+    timings.value = problem.value = undefined
+    gone.value = false
+    if (from === undefined) {
+      thread.clear()
+      earlier.value = title.value = undefined
+      instructions.value = ''
+    } else thread.cut(from)
+    opening.value = stored.value = id !== undefined
+    conversation.value = id
+    draw()
+    restarted = true
+    link.restart(code)
+  }
+
+  let loading: Promise<void> | undefined
+  /** Brings the messages before the first. */
+  function loadEarlier(): Promise<void> {
+    loading ??= fetchEarlier().finally(() => (loading = undefined))
+    return loading
+  }
+
+  async function fetchEarlier(): Promise<void> {
+    const [id, before] = [conversation.value, earlier.value]
+    if (id === undefined || before === undefined) return
+    try {
+      const query = new URLSearchParams({ before, limit: String(pageSize) })
+      const page = await askGateway<ItemPage>('GET', `/sotto/conversations/${id}/items?${query}`)
+      if (conversation.value !== id || earlier.value !== before) return
+      earlier.value = page.earlier ? page.items[0]?.id : undefined
+      thread.prepend(page.items)
+      draw()
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error
+      problem.value = error.message || undefined
+    }
   }
 
   function hurry(): void {
     if (document.visibilityState === 'visible') link.hurry()
   }
 
-  watch([handsFree, muted], configure)
+  watch([handsFree, muted, voice, () => [preferences.patience, preferences.speed]], configure)
   onMounted(() => {
     link.open()
     window.addEventListener('online', hurry)
     document.addEventListener('visibilitychange', hurry)
   })
   onBeforeUnmount(() => {
-    link.close()
+    link.close(answer.value ? leaving : 1000)
     window.removeEventListener('online', hurry)
     document.removeEventListener('visibilitychange', hurry)
   })
@@ -289,23 +453,45 @@ export function useSession(deps: SessionDeps) {
     engines,
     caller,
     model,
+    conversation,
+    title,
+    instructions,
+    thinking,
+    opening,
+    stored,
+    earlier,
+    gone,
     speech,
     answer,
     timings,
     problem,
     say,
+    answerTyped,
     hear: link.sendSamples,
     commit,
     drop,
     stop,
     played,
     choose,
+    instruct,
+    think,
+    open,
+    loadEarlier,
   }
 }
 
+/** Files before what is asked about them. */
+function contentOf({ text, attachments }: Draft): UserContent[] {
+  const content = attachments.map((one): UserContent =>
+    one.kind === 'picture'
+      ? { type: 'input_image', image_url: one.url }
+      : { type: 'input_text', text: one.text, x_name: one.name },
+  )
+  return text ? [...content, { type: 'input_text', text }] : content
+}
+
 function dial(query: string, { message, closed }: Parameters<LinkDeps['dial']>[1]): Wire {
-  const { wsUrl } = useRuntimeConfig().public
-  const socket = new WebSocket(`${wsUrl || `wss://${location.host}`}/v1/realtime${query}`, subprotocol)
+  const socket = new WebSocket(useGateway().socket(`/v1/realtime${query}`), subprotocol)
   socket.binaryType = 'arraybuffer'
   socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => message(data)
   socket.onclose = closed

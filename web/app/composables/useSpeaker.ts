@@ -1,11 +1,17 @@
 /** The browser's own voice, sentence by sentence: for answers that come as text, where the gateway has no voice. */
 export function useSpeaker() {
   const speaking = ref(false)
+  /** What it has said of the answer, the sentence that it says now among it. */
+  const said = ref('')
   const sentences = new Intl.Segmenter(undefined, { granularity: 'sentence' })
   let text = ''
   let queued = 0
+  /** Whether what comes next is another answer. */
+  let fresh = true
 
   function add(delta: string): void {
+    if (fresh) said.value = ''
+    fresh = false
     text += delta
     const parts = [...sentences.segment(text)].map(({ segment }) => segment)
     // The last one may go on.
@@ -16,6 +22,7 @@ export function useSpeaker() {
   function finish(): void {
     utter(text)
     text = ''
+    fresh = true
   }
 
   /** Without a voice, as in some Linux browsers, nothing is spoken and nothing waits for it. */
@@ -25,6 +32,9 @@ export function useSpeaker() {
     const utterance = new SpeechSynthesisUtterance(words)
     queued += 1
     speaking.value = true
+    utterance.onstart = () => {
+      said.value = `${said.value} ${words}`.trim()
+    }
     utterance.onend = utterance.onerror = () => {
       queued = Math.max(0, queued - 1)
       speaking.value = queued > 0
@@ -34,6 +44,7 @@ export function useSpeaker() {
 
   function stop(): void {
     text = ''
+    fresh = true
     queued = 0
     speaking.value = false
     if ('speechSynthesis' in window) speechSynthesis.cancel()
@@ -42,5 +53,5 @@ export function useSpeaker() {
   // Some browsers load their voices only when they are first asked for.
   onMounted(() => 'speechSynthesis' in window && speechSynthesis.getVoices())
   onBeforeUnmount(stop)
-  return { speaking, add, finish, stop }
+  return { speaking, said, add, finish, stop }
 }

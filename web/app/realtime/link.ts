@@ -9,8 +9,8 @@ import { createOutbox } from '@sotto/gateway/protocol/outbox.ts'
 
 export type Connection = 'connecting' | 'open' | 'reconnecting'
 
-/** Two minutes of speech. */
-const maxKeptBytes = 4 * 1024 * 1024
+/** Six minutes of speech, or a message with its pictures. */
+const maxKeptBytes = 12 * 1024 * 1024
 
 /** The gateway says something every two seconds; after this long without, the connection is dead. */
 const silenceMs = 5_000
@@ -50,7 +50,10 @@ export interface LinkDeps {
 
 export interface Link {
   open(): void
-  close(): void
+  /** @param code 1000, the default, where nobody waits for what the session still does */
+  close(code?: number): void
+  /** Leaves the session for a new one. What was said without a connection, and never reached it, is lost. */
+  restart(code: number): void
   /** Tries again now, where it waits to: the network came back, or the page. */
   hurry(): void
   send(event: ClientEventInput): void
@@ -201,10 +204,18 @@ export function createLink(deps: LinkDeps): Link {
       dial()
       ticking = setInterval(tick, tickMs)
     },
-    close() {
+    close(code = 1000) {
       clearTimeout(retry)
       clearInterval(ticking)
-      drop(1000)
+      drop(code)
+    },
+    restart(code) {
+      clearTimeout(retry)
+      drop(code)
+      session = undefined
+      outbox = createOutbox(maxKeptBytes)
+      certain = sent = 0
+      dial()
     },
     hurry() {
       if (retry === undefined) return

@@ -1,6 +1,6 @@
-import type { Item, ServerEventBody } from '@sotto/gateway/protocol/events.ts'
+import type { Item, MessageItem, ServerEventBody } from '@sotto/gateway/protocol/events.ts'
 import { describe, expect, it } from 'vitest'
-import { breakOff, follow, type Message } from './messages.ts'
+import { createMessages, type Messages } from './messages.ts'
 
 describe('the messages', () => {
   it('show speech from its first sound, its words as they come, and what was truly said', () => {
@@ -47,7 +47,7 @@ describe('the messages', () => {
 
   it('drop an answer that was stopped before its first word', () => {
     const messages = after(added(answer('a', '', 'in_progress')), responseDone('cancelled', 'a'))
-    expect(messages).toEqual([])
+    expect(messages.list).toEqual([])
   })
 
   it('put what another device said in its place, and once', () => {
@@ -57,30 +57,72 @@ describe('the messages', () => {
       added(typed('two'), 'one'),
       added(typed('two'), 'one'),
     )
-    expect(messages.map(({ id }) => id)).toEqual(['one', 'two', 'three'])
+    expect(messages.list.map(({ id }) => id)).toEqual(['one', 'two', 'three'])
   })
 
   it('end what was on its way when the session is gone, and all with the conversation', () => {
     const messages = after(added(answer('a', 'It', 'in_progress')))
-    breakOff(messages)
+    messages.breakOff()
     expect(show(messages)).toEqual(['assistant incomplete: It'])
     tell(messages, { type: 'x.conversation', id: null, title: null })
-    expect(messages).toEqual([])
+    expect(messages.list).toEqual([])
+  })
+
+  it('keep what is thought apart from what is said, and how long it took', () => {
+    const messages = after(
+      added(answer('a', '', 'in_progress')),
+      thought('a', 'The moon '),
+      thought('a', 'is far.'),
+    )
+    expect(messages.get('a')).toMatchObject({ reasoning: 'The moon is far.', thoughtMs: undefined, text: '' })
+    tell(messages, caption('a', 'Far.'))
+    expect(messages.get('a')?.thoughtMs).toBeGreaterThanOrEqual(0)
+    expect(messages.get('a')).toMatchObject({ reasoning: 'The moon is far.', text: 'Far.' })
+  })
+
+  it('show files and pictures beside the words, and never as words', () => {
+    const messages = after(
+      added({
+        ...typed('u'),
+        content: [
+          { type: 'input_text', text: 'x = 1', x_name: 'x.py' },
+          { type: 'input_image' },
+          { type: 'input_text', text: 'What is this?' },
+        ],
+      }),
+    )
+    expect(messages.get('u')).toMatchObject({
+      text: 'What is this?',
+      attachments: [
+        { kind: 'file', name: 'x.py', text: 'x = 1' },
+        { kind: 'picture', index: 1 },
+      ],
+    })
+  })
+
+  it('take in what came earlier, each once, and forget what another version has otherwise', () => {
+    const messages = after(added(typed('three')), added(typed('four')))
+    messages.prepend([typed('one'), typed('two'), typed('three')])
+    expect(messages.list.map(({ id }) => id)).toEqual(['one', 'two', 'three', 'four'])
+    messages.cut('three')
+    expect(messages.list.map(({ id }) => id)).toEqual(['one', 'two'])
+    tell(messages, added(typed('three'), 'two'))
+    expect(messages.list.map(({ id }) => id)).toEqual(['one', 'two', 'three'])
   })
 })
 
-function tell(messages: Message[], ...events: ServerEventBody[]): void {
-  for (const event of events) follow(messages, { event_id: 'e', ...event })
+function tell(messages: Messages, ...events: ServerEventBody[]): void {
+  for (const event of events) messages.follow({ event_id: 'e', ...event })
 }
 
-function after(...events: ServerEventBody[]): Message[] {
-  const messages: Message[] = []
+function after(...events: ServerEventBody[]): Messages {
+  const messages = createMessages(() => {})
   tell(messages, ...events)
   return messages
 }
 
-const show = (messages: Message[]): string[] =>
-  messages.map(({ role, status, text, tail }) => `${role} ${status}: ${text}${tail && `(${tail})`}`)
+const show = ({ list }: Messages): string[] =>
+  list.map(({ role, status, text, tail }) => `${role} ${status}: ${text}${tail && `(${tail})`}`)
 
 const words = (id: string) =>
   ({
@@ -107,7 +149,7 @@ const speech = (id: string, transcript: string | null): Item => ({
   content: [{ type: 'input_audio', transcript }],
 })
 
-const typed = (id: string): Item => ({
+const typed = (id: string): MessageItem => ({
   ...message,
   id,
   role: 'user',
@@ -141,6 +183,14 @@ const caption = (id: string, delta: string): ServerEventBody => ({
   item_id: id,
   output_index: 0,
   content_index: 0,
+  delta,
+})
+
+const thought = (id: string, delta: string): ServerEventBody => ({
+  type: 'x.reasoning.delta',
+  response_id: 'r',
+  item_id: id,
+  output_index: 0,
   delta,
 })
 

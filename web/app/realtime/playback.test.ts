@@ -43,6 +43,45 @@ describe('the playback', () => {
     expect(playback.active).toBe(false)
     expect(playback.take(9, 100)).toBe(false)
   })
+
+  it('has the words that were heard before those that come, a sentence at a time', () => {
+    const { playback } = start()
+    playback.announce(1, 'answer', 0)
+    playback.caption('answer', 'It is sunny and warm.')
+    expect(playback.captioned).toEqual({ itemId: 'answer', said: '', coming: 'It is sunny and warm.' })
+    playback.take(1, 48_000)
+    playback.caption('answer', ' Take a hat.')
+    playback.take(1, 24_000)
+    playback.progress({ stream: 1, played: 24_000, over: false }, 1_000)
+    expect(playback.captioned).toEqual({ itemId: 'answer', said: 'It is sunny', coming: ' and warm.' })
+    playback.progress({ stream: 1, played: 48_000, over: false }, 2_000)
+    expect(playback.captioned).toEqual({
+      itemId: 'answer',
+      said: 'It is sunny and warm.',
+      coming: ' Take a hat.',
+    })
+    playback.end('answer')
+    // Written after the last sound, as what the voice leaves out.
+    playback.caption('answer', ' :)')
+    playback.progress({ stream: 1, played: 72_000, over: true }, 3_000)
+    expect(playback.captioned).toEqual({
+      itemId: 'answer',
+      said: 'It is sunny and warm. Take a hat. :)',
+      coming: '',
+    })
+  })
+
+  it('keeps to the words that were heard of an answer that was stopped', () => {
+    const { playback } = start()
+    playback.announce(1, 'answer', 0)
+    playback.caption('answer', 'one two three four')
+    playback.take(1, 96_000)
+    playback.progress({ stream: 1, played: 48_000, over: false }, 1_000)
+    playback.stop()
+    expect(playback.captioned).toEqual({ itemId: 'answer', said: 'one two', coming: '' })
+    playback.announce(2, 'next', 0)
+    expect(playback.captioned).toEqual({ itemId: 'next', said: '', coming: '' })
+  })
 })
 
 function start() {
