@@ -98,6 +98,14 @@ export const gateway: Bench = async (report) => {
   }
 }
 
+/** For a chart: a value of each, ours first. */
+function barsOf(targets: readonly Target[]) {
+  const names = targets.map(({ name }) => name)
+  const ordered = ['sotto', ...names.filter((name) => name !== 'sotto')]
+  return (value: (name: string) => number, without?: string): Record<string, number> =>
+    Object.fromEntries(ordered.filter((name) => name !== without).map((name) => [name, value(name)]))
+}
+
 /** Small answers over connections that stay: added latency, requests per second, CPU. */
 async function requests(targets: readonly Target[], folder: string, report: Report): Promise<void> {
   const figures = new Map<string, { p50: number[]; rps: Map<number, number[]>; cpu: Map<number, number[]> }>()
@@ -120,10 +128,12 @@ async function requests(targets: readonly Target[], folder: string, report: Repo
       .filter(({ name }) => name !== 'sotto')
       .map(({ name }) => `${name} ${value(name)}`)
       .join(', ')
+  const bars = barsOf(targets)
   report({
     what: 'added latency, 1 connection (p50)',
     figure: `${(p50('sotto') - p50('direct')).toFixed(0)} µs`,
     beside: beside((name) => `${(p50(name) - p50('direct')).toFixed(0)} µs`),
+    chart: { unit: 'µs', bars: bars((name) => p50(name) - p50('direct')) },
   })
   for (const at of [16, 64]) {
     const times = rps('sotto', at) / rps('portkey', at)
@@ -132,6 +142,7 @@ async function requests(targets: readonly Target[], folder: string, report: Repo
       figure: rps('sotto', at).toFixed(0),
       beside: beside((name) => rps(name, at).toFixed(0)),
       target: `at least 5× Portkey: ${times.toFixed(1)}× ${met(times >= 5)}`,
+      chart: { unit: 'requests/s', bars: bars((name) => rps(name, at)), limit: 5 * rps('portkey', at) },
     })
     const part = cpu('sotto', at) / cpu('portkey', at)
     report({
@@ -139,6 +150,11 @@ async function requests(targets: readonly Target[], folder: string, report: Repo
       figure: `${cpu('sotto', at).toFixed(0)} µs`,
       beside: `nginx ${cpu('nginx', at).toFixed(0)} µs, portkey ${cpu('portkey', at).toFixed(0)} µs, portkey-newest ${cpu('portkey-newest', at).toFixed(0)} µs`,
       target: `under 0.2 of Portkey: ${part.toFixed(2)} ${met(part < 0.2)}`,
+      chart: {
+        unit: 'µs of CPU',
+        bars: bars((name) => cpu(name, at), 'direct'),
+        limit: 0.2 * cpu('portkey', at),
+      },
     })
   }
 }
@@ -160,6 +176,7 @@ async function streams(targets: readonly Target[], report: Report): Promise<void
       add(cpu, target.name, ((await cpuOf(target.pids)) - before) / (pieces / 1000))
     }
   const of = (map: Map<string, number[]>, name: string) => median(map.get(name) ?? [])
+  const bars = barsOf(targets)
   report({
     what: 'time to first byte of a stream, added',
     figure: `${(of(first, 'sotto') - of(first, 'direct')).toFixed(2)} ms`,
@@ -177,6 +194,7 @@ async function streams(targets: readonly Target[], report: Report): Promise<void
       .map(({ name }) => `${name} ${(of(rate, name) / 1000).toFixed(0)}k`)
       .join(', '),
     target: `at least nginx: ${toNginx.toFixed(2)}× ${met(toNginx >= 1)}; 2.5× Portkey: ${toPortkey.toFixed(1)}× ${met(toPortkey >= 2.5)}`,
+    chart: { unit: 'pieces/s', bars: bars((name) => of(rate, name)), limit: of(rate, 'nginx') },
   })
   report({
     what: 'CPU per 1,000 pieces',

@@ -68,6 +68,7 @@ async function manyDevices(directory: string, report: Parameters<Bench>[0]): Pro
     figure: `${median(listed).toFixed(0)} ms`,
     beside: `\`node -e 0\`: ${median(bare).toFixed(0)} ms`,
     target: `under 1.5 × that + 100 = ${bar.toFixed(0)} ms: ${met(median(listed) < bar)}`,
+    chart: { unit: 'ms', bars: { 'device list': median(listed), 'node -e 0': median(bare) }, limit: bar },
   })
 }
 
@@ -129,6 +130,10 @@ async function throughput(lab: Lab, directory: string, report: Parameters<Bench>
     what: 'device → gateway',
     figure: gigabits(tunnel),
     beside: `${percent(tunnel / raw)} of raw veth`,
+    chart: {
+      unit: 'bit/s',
+      bars: { 'device → gateway': tunnel, 'device ↔ device': between, 'raw veth': raw },
+    },
   })
   report({
     what: 'device ↔ device, direct through two NATs',

@@ -82,12 +82,13 @@ export const talk: Bench = async (report) => {
         if (only(name)) add(name, await run({ ...wish(scenarios[name]), ...ours.way }, engines, ours.pid))
         if (name !== 'alone') continue
         const turns = scenarios.alone.turns.toString()
-        add(
-          'bare',
-          await watch([bare, engines.whisper, engines.ollama, engines.speech, turns], engines, undefined),
-        )
+        if (only('bare'))
+          add(
+            'bare',
+            await watch([bare, engines.whisper, engines.ollama, engines.speech, turns], engines, undefined),
+          )
         // Even with nobody there it is busy, so it is there for its own rounds alone.
-        const peer = await startPeer(engines, started)
+        const peer = only('peer') ? await startPeer(engines, started) : undefined
         if (peer) add('peer', await run({ ...wish(scenarios.alone), ...peer.way }, engines, 0))
         await peer?.stop()
       }
@@ -126,22 +127,13 @@ async function startOurs(state: string, { whisper, ollama, speech }: Engines) {
   await writeFile(
     config,
     `backends: [{ name: bench, url: ${ollama}, parallel: 64 }]
+whisper: { url: ${whisper}, parallel: 8 }
 speech: { engine: openai, url: ${speech} }
 `,
   )
   const options = process.env.NODE_OPTIONS
   process.env.NODE_OPTIONS = `--expose-gc --import ${join(import.meta.dirname, 'memory.mjs')} ${process.env.SOTTO_BENCH_PROFILE ?? ''}`
-  const running = await startGateway(
-    undefined,
-    state,
-    '--loopback',
-    '--port',
-    '0',
-    '--whisper',
-    whisper,
-    '--config',
-    config,
-  )
+  const running = await startGateway(undefined, state, '--loopback', '--port', '0', '--config', config)
   process.env.NODE_OPTIONS = options ?? ''
   await sotto('limit', 'tenant:home', '--state', state, '--tokens-per-month', '100000000000000')
   const origin = running.origins.find((one) => one.includes('127.0.0.1')) ?? ''
@@ -338,6 +330,15 @@ function table(results: ReadonlyMap<Name, Result[]>, report: Report): void {
     figure: `${row('alone', 'total')} (${rangeOf(all('alone'), 'total', 50)})`,
     beside: beside('total', others),
     target: `at most 5 ms p50: ${met(alone <= 5)}`,
+    chart: {
+      unit: 'ms, p50',
+      bars: Object.fromEntries(
+        [['alone', 'Sotto'] as const, ...others]
+          .filter(([name]) => results.has(name))
+          .map(([name, label]) => [label, percentile(values(name, 'total'), 50)]),
+      ),
+      limit: 5,
+    },
   })
   const ahead = percentile(values('ahead', 'total'), 50)
   report({

@@ -16,13 +16,15 @@ const told: Readonly<Record<string, string>> = {
   '/api/version': '{"version":"0.33.0"}',
   '/api/tags': '{"models":[{"name":"bench:latest"}]}',
   '/api/ps': '{"models":[]}',
+  '/v1/embeddings':
+    '{"object":"list","data":[],"model":"bench","usage":{"prompt_tokens":1,"total_tokens":1}}',
 }
 
 const server = createServer((request, response) => {
   const known = told[request.url ?? '']
   if (known !== undefined) {
     request.resume()
-    response.end(known)
+    response.writeHead(200, { 'content-type': 'application/json' }).end(known)
     return
   }
   let body = ''

@@ -4,7 +4,7 @@
  */
 import { Agent, request, type IncomingMessage } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
-import { wav } from '@sotto/gateway/engines/wav.ts'
+import { wavHeader } from '@sotto/gateway/engines/wav.ts'
 import { inputSampleRate } from '@sotto/gateway/protocol/frame.ts'
 import { now } from './clock.ts'
 
@@ -30,7 +30,8 @@ async function until(response: IncomingMessage, mark: string | undefined): Promi
   })
 }
 
-const recording = wav(new Int16Array(2 * inputSampleRate), inputSampleRate)
+const bytes = 4 * inputSampleRate
+const recording = Buffer.concat([wavHeader(inputSampleRate, bytes), Buffer.alloc(bytes)])
 const told: { spoken: number; paused: number; ended: number }[] = []
 const sounds: { turn: string; at: number }[] = []
 for (let turn = 0; turn < Number(turns); turn += 1) {
