@@ -8,6 +8,8 @@ import type { Output } from '@sotto/provisioning/commands/output.ts'
 export interface Terminal {
   readonly output: Output
   readonly progress: Progress
+  /** Shows a line that the next one takes the place of; false where there is no terminal. */
+  live(text: string): boolean
   /** Prints an error and sets the exit code. */
   fail(error: unknown): void
   /** Resolves at the first Ctrl-C or `kill`; the second ends the process at once. */
@@ -41,6 +43,12 @@ export function createTerminal(json: boolean): Terminal {
       notice: (text) => {
         process.stderr.write(`· ${text}\n`)
       },
+    },
+    live(text) {
+      if (!process.stderr.isTTY) return false
+      const width = process.stderr.columns || 80
+      process.stderr.write(`\r\u001B[K${text.slice(0, width - 1)}`)
+      return true
     },
     fail(error) {
       const { message, remedy } = describe(error)

@@ -203,7 +203,7 @@ describe('a device that comes in', () => {
             origin + path,
           )
         ).stdout
-      expect(await get('/enrol')).toBe('200')
+      for (const path of ['/enrol', '/link', '/favicon.svg']) expect(await get(path), path).toBe('200')
       for (const path of ['/', '/api/tags', '/sotto/devices', '/sotto/network'])
         expect(await get(path), path).toBe('403')
       expect((await host.run('ping', '-c', '1', '-W', '1', '10.77.0.2')).exitCode).not.toBe(0)
@@ -266,11 +266,10 @@ describe('a device that comes in', () => {
       ['phone-dark', { colorScheme: 'dark', viewport: { width: 390, height: 844 } }],
     ] as const)
       await browse(async (page) => {
-        await page.goto(origin)
-        await page.getByRole('link', { name: 'Devices' }).click()
+        await page.goto(`${origin}/devices`)
         await page.getByTestId('device-row').first().waitFor()
         await expect.poll(() => page.getByTestId('device-row').count()).toBeGreaterThanOrEqual(3)
-        const phone = page.getByTestId('device-row').filter({ hasText: 'phone' }).first()
+        const phone = page.locator('[data-testid=device-row][data-name=phone]')
         expect(await phone.getByTestId('device-state').getAttribute('data-state')).toBe('online')
         await page.waitForTimeout(5_000)
         await page.screenshot({ path: join(output, `devices-${name}.png`) })

@@ -54,10 +54,9 @@ describe('a person who talks hands-free', () => {
         )
         await composer.press('Enter')
         await expect.poll(() => state(page), { timeout: 10_000 }).toBe('speaking')
-        const cut = answers(page).nth(2)
-        await expect
-          .poll(() => cut.getAttribute('data-status'), { timeout: 30_000, interval: 20 })
-          .toBe('incomplete')
+        // Of a long conversation the page has what is in sight: by its place it is not told any more.
+        const cut = page.locator('[data-testid=message-assistant][data-status=incomplete]')
+        await expect.poll(() => cut.count(), { timeout: 30_000, interval: 20 }).toBe(1)
         const heard = (await cut.getByTestId('text').textContent()) ?? ''
         // What was not heard was not said: its first sentences, and nothing of what was sent ahead.
         const numbers = [...heard.matchAll(/sentence (\d+)/g)].map(([, number]) => Number(number))
@@ -65,9 +64,8 @@ describe('a person who talks hands-free', () => {
         expect(numbers.length).toBeLessThan(15)
         await page.screenshot({ path: join(output, 'phone-light-interrupted.png') })
         await expect.poll(async () => (await said(page)).at(-1), { timeout: 15_000 }).toBe(third)
-        await expect.poll(() => answers(page).count(), { timeout: 10_000 }).toBe(4)
         await expect
-          .poll(() => answers(page).last().getAttribute('data-status'), { timeout: 20_000 })
+          .poll(() => answers(page).last().getAttribute('data-status'), { timeout: 30_000 })
           .toBe('completed')
         expect(await answers(page).last().getByTestId('text').textContent()).toContain('moon')
       },

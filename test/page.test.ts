@@ -23,7 +23,6 @@ describe('the page on a device', () => {
       await page.screenshot({ path: join(output, 'desktop-light.png') })
       await composer.fill(Array.from({ length: 400 }, (_, index) => `word${index}`).join(' '))
       await composer.press('Enter')
-      await expect.poll(() => answers.count()).toBe(2)
       await page.getByTestId('stop').click()
       await expect.poll(() => answers.last().getAttribute('data-status')).toBe('incomplete')
       await expect.poll(() => page.getByTestId('state').getAttribute('data-state')).toBe('idle')

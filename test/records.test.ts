@@ -102,7 +102,7 @@ describe('a program with a key, on a device', () => {
     expect((await ask(secret)).status).toBe(200)
     const listed = await run('key', 'list')
     expect(listed.keys).toMatchObject([
-      { name: 'script', state: 'in use', lastUse: { address: '10.77.0.2', requests: 1 } },
+      { name: 'script', state: 'active', lastUse: { address: '10.77.0.2', requests: 1 } },
     ])
     expect(JSON.stringify(listed)).not.toMatch(/argon2|\$/)
     const { secret: next } = await run('key', 'rotate', 'script', '--overlap', '2s')

@@ -75,10 +75,11 @@ export async function sotto(
 /** Starts a stand-in as a process of a host; resolves to its address there. */
 export async function startStandIn(
   host: Host | undefined,
-  name: 'whisper' | 'ollama',
+  name: 'whisper' | 'ollama' | 'site' | 'smtp',
   port = 0,
+  ...more: string[]
 ): Promise<{ readonly url: string; stop(): Promise<void> }> {
-  const args = [join(root, 'test', 'stand-ins', `${name}.ts`), '--port', String(port)]
+  const args = [join(root, 'test', 'stand-ins', `${name}.ts`), '--port', String(port), ...more]
   const settings = { stdin: 'ignore', buffer: false } as const
   const child = host
     ? host.start(process.execPath, args, settings)

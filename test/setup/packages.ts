@@ -21,6 +21,9 @@ const needed: Record<string, string> = {
   'network-manager': '/usr/bin/nmcli',
   dbus: '/usr/bin/dbus-daemon',
   'libnss3-tools': '/usr/bin/certutil',
+  'libcap2-bin': '/usr/sbin/setcap',
+  // To check the service's unit; nothing of it is started.
+  systemd: '/usr/bin/systemd-analyze',
 }
 
 /** Vitest calls it once. Throws with the command that helps; a test is never skipped for want of a program. */

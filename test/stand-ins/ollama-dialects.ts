@@ -31,6 +31,7 @@ export interface Body {
   readonly input?: string | readonly Message[]
   readonly images?: readonly string[]
   readonly stream?: boolean
+  readonly think?: boolean | string
   readonly stream_options?: { readonly include_usage?: boolean }
   readonly options?: { readonly num_predict?: number }
   readonly max_tokens?: number
@@ -58,6 +59,8 @@ export interface Wish {
   readonly schema?: Schema
   /** Words. */
   readonly limit?: number
+  /** Whether it may think first, where it can. */
+  readonly thinks: boolean
 }
 
 export interface Reply {
@@ -71,6 +74,8 @@ export interface Reply {
 
 interface Writer {
   piece(word: string): void
+  /** Of what it thinks; the other dialects keep that to themselves. */
+  thought?(word: string): void
   end(reply: Reply): void
 }
 
@@ -105,6 +110,7 @@ function read(body: Body): Wish {
   const toolSaid = toolIn(list.at(-1))
   return {
     said: asked,
+    thinks: body.think !== false,
     pictures: [...(body.images ?? []), ...list.flatMap(picturesIn)],
     tools: (body.tools ?? []).map((tool) => ({
       name: tool.function?.name ?? tool.name ?? '',
@@ -164,6 +170,8 @@ function native(response: ServerResponse, { stream = true }: Body, model: string
   if (stream) response.writeHead(200, { 'content-type': 'application/x-ndjson' })
   return {
     piece: (word) => stream && response.write(`${JSON.stringify(line(word, { done: false }))}\n`),
+    thought: (word) =>
+      stream && chat && response.write(`${JSON.stringify(line('', { done: false }, { thinking: word }))}\n`),
     end(reply) {
       if (!stream) return json(response, 200, line(reply.words.join(''), last(reply), calls(reply)))
       if (reply.call) response.write(`${JSON.stringify(line('', { done: false }, calls(reply)))}\n`)

@@ -2,6 +2,8 @@
  * Stands in for Ollama where the machine has none: its HTTP interface with its shapes and errors, and an
  * answer that is made of the prompt, so that a wrong prompt gives a wrong answer.
  * It is held to `recordings/ollama.json`, what the real one answered to the same calls.
+ *
+ * What it is started with besides are further models; those that begin with `thinker` think first, and see nothing.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -21,18 +23,19 @@ const details = {
   parameter_size: '1M',
   quantization_level: 'F16',
 }
-const tag = {
-  name: model,
-  model,
+const thinks = (name: string): boolean => name.startsWith('thinker')
+const tagOf = (name: string) => ({
+  name,
+  model: name,
   modified_at: '2026-11-20T12:00:00Z',
   size: 1_048_576,
-  digest: 'f'.repeat(64),
+  digest: (thinks(name) ? 'e' : 'f').repeat(64),
   details,
-}
-const { modified_at: _, ...unmodified } = tag
+})
+const { modified_at: _, ...unmodified } = tagOf(model)
 const loaded = { ...unmodified, expires_at: '2026-11-20T12:05:00Z', size_vram: 0, context_length: 2048 }
-const shown = {
-  modelfile: `FROM ${model}`,
+const shownOf = (name: string) => ({
+  modelfile: `FROM ${name}`,
   parameters: 'temperature 0',
   template: '{{ .Prompt }}',
   details,
@@ -58,24 +61,24 @@ const shown = {
     'tokenizer.ggml.unknown_token_id': 0,
   },
   tensors: [{ name: 'token_embd.weight', type: 'F16', shape: [64, 357] }],
-  capabilities: ['completion', 'tools', 'vision'],
+  capabilities: thinks(name) ? ['completion', 'thinking'] : ['completion', 'tools', 'vision'],
   modified_at: '2026-11-20T12:00:00Z',
-}
-
-const told: Readonly<Record<string, object>> = {
-  'GET /api/version': { version: '0.24.0' },
-  'GET /api/tags': { models: [tag] },
-  'GET /api/ps': { models: [loaded] },
-  'GET /v1/models': {
-    object: 'list',
-    data: [{ id: model, object: 'model', created: 1_763_640_000, owned_by: 'library' }],
-  },
-}
+})
 
 const server = createServer((request, response) => {
   void handle(request, response).catch(() => response.destroy())
 })
-announcePort(server)
+const models = [model, ...announcePort(server)]
+
+const told: Readonly<Record<string, object>> = {
+  'GET /api/version': { version: '0.24.0' },
+  'GET /api/tags': { models: models.map(tagOf) },
+  'GET /api/ps': { models: [loaded] },
+  'GET /v1/models': {
+    object: 'list',
+    data: models.map((id) => ({ id, object: 'model', created: 1_763_640_000, owned_by: 'library' })),
+  },
+}
 
 async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const route = `${request.method} ${request.url}`
@@ -90,8 +93,9 @@ async function handle(request: IncomingMessage, response: ServerResponse): Promi
     return
   }
   const body: Body = JSON.parse(Buffer.concat(chunks).toString())
-  if (body.model !== model && body.model !== 'stand-in') return unknown(response, path, body.model)
-  if (path === '/api/show') return json(response, 200, shown)
+  const name = models.find((one) => one === body.model || one === `${body.model}:latest`)
+  if (name === undefined) return unknown(response, path, body.model)
+  if (path === '/api/show') return json(response, 200, shownOf(name))
   const vector = vectors[path]
   if (vector)
     return json(
@@ -103,9 +107,14 @@ async function handle(request: IncomingMessage, response: ServerResponse): Promi
   if (body.messages !== undefined && !Array.isArray(body.messages))
     return refuse(response, path, 400, 'json: cannot unmarshal string into Go struct field .messages')
   const wish = dialect.read(body)
-  const reply = answer(wish)
+  const reply = { ...answer(wish), thoughts: thinks(name) && wish.thinks ? thoughtsOn(wish) : [] }
   // An empty prompt loads the model, and that is told whole.
-  const writer = dialect.write(response, wish.said === '' ? { ...body, stream: false } : body, model)
+  const writer = dialect.write(response, wish.said === '' ? { ...body, stream: false } : body, name)
+  for (const word of reply.thoughts) {
+    if (response.destroyed) return
+    writer.thought?.(word)
+    await pause(pauseMs)
+  }
   for (const word of reply.words) {
     if (response.destroyed) return
     writer.piece(word)
@@ -131,12 +140,21 @@ function answer({ said, toolSaid, pictures, tools, schema, limit }: Wish): Reply
       : toolSaid === undefined
         ? schema
           ? JSON.stringify(instance(schema, said))
-          : `You said: ${said}. That is ${said.split(' ').length} words.${pictures.map(see).join('')}`
+          : `${repeated(said) ?? `You said: ${said}. That is ${said.split(' ').length} words.`}${pictures.map(see).join('')}`
         : `The tool said: ${toolSaid}.`
   const all = wordsOf(text)
   const words = limit === undefined ? all : all.slice(0, limit)
   const cut = words.length < all.length
   return { words, cut, input: wordsOf(said).length, output: words.length }
+}
+
+function thoughtsOn({ said }: Wish): string[] {
+  return said === '' ? [] : wordsOf(`They said “${said}”. I count the words, then I answer.`)
+}
+
+/** Whatever follows these words, as it is: Markdown, for one. */
+function repeated(said: string): string | undefined {
+  return /^Say after me:\s*([\s\S]+)$/.exec(said)?.[1]
 }
 
 function wordsOf(text: string): string[] {
