@@ -1,5 +1,5 @@
 /** The gateway as the service's unit has it: no root process, one capability, a system that it can't write to. */
-import { chmod, chown, link, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, chown, link, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { gatewayUnit, type UnitWish } from '@sotto/gateway/daemon/unit.ts'
 import { giveTo } from '@sotto/provisioning/owner.ts'
@@ -149,7 +149,14 @@ describe('the gateway as a service', () => {
     const ollama = await startStandIn(lab.hub, 'ollama')
     closers.push(ollama.stop)
     options.push('--ollama', ollama.url)
-    service = sandboxed(lab.hub, gatewayUnit({ ...wish, state: at('state') }), at('stage'), at('notify'))
+    await mkdir(at('bin'))
+    await writeFile(at('bin/wg'), lingering('wg', at('linger')), { mode: 0o755 })
+    const unit = sandboxed(lab.hub, gatewayUnit({ ...wish, state: at('state') }), at('stage'), at('notify'))
+    service = {
+      ...unit,
+      start: (file, args, wishes) =>
+        unit.start('env', [`PATH=${at('bin')}:${process.env.PATH}`, file, ...args], wishes),
+    }
     gateway = await startGateway(service, at('state'), ...options)
     closers.push(() => gateway.stop())
   })
@@ -193,8 +200,10 @@ describe('the gateway as a service', () => {
       }
       return [...seen.keys()]
     }
-    // `wg` comes and goes with each look at the peers.
-    await expect.poll(look, { timeout: 30_000, interval: 5 }).toContain('wg')
+    // `wg` comes and goes with each look at the peers, in a few milliseconds.
+    await writeFile(at('linger'), '')
+    await expect.poll(look, { timeout: 30_000 }).toContain('wg')
+    await rm(at('linger'))
     expect([...seen.keys()]).toContain('wireguard-go')
     const four = Array.from({ length: 4 }, () => serviceUser).join('\t')
     for (const [name, rights] of seen)
@@ -267,6 +276,16 @@ describe('the gateway as a service', () => {
     expect(settings(loopback, 'AmbientCapabilities')).toEqual([''])
   })
 })
+
+/** A script that runs a program, and stays for a second more where the file is there. */
+function lingering(program: string, file: string): string {
+  return `#!/bin/sh
+/usr/bin/${program} "$@"
+code=$?
+if [ -e '${file}' ]; then sleep 1; fi
+exit $code
+`
+}
 
 interface Process {
   readonly pid: number
