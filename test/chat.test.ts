@@ -304,7 +304,7 @@ describe('a conversation on the page', () => {
       await page.mouse.wheel(0, -1_000)
       await poll(() => page.getByTestId('to-end').count()).toBe(1)
       const there = await top()
-      await answered(page)
+      await poll(() => page.getByTestId('stop').count()).toBe(0)
       expect(Math.abs((await top()) - there)).toBeLessThan(2)
       await page.screenshot({ path: join(output, 'chat-long.png') })
       await expectAccessible(page)

@@ -1,13 +1,13 @@
+/** So long a message stands still before it is looked at. */
+const settleMs = 200
+
 /** Whether there was time since this was mounted: what is scrolled past needs no buttons. */
 export function useSettled() {
   const settled = ref(false)
-  // Safari has no idle callbacks.
-  const idle = 'requestIdleCallback' in window
-  const settle = (): void => void (settled.value = true)
   let waiting = 0
   onMounted(() => {
-    waiting = idle ? requestIdleCallback(settle) : window.setTimeout(settle, 150)
+    waiting = window.setTimeout(() => (settled.value = true), settleMs)
   })
-  onBeforeUnmount(() => (idle ? cancelIdleCallback(waiting) : clearTimeout(waiting)))
+  onBeforeUnmount(() => clearTimeout(waiting))
   return settled
 }
