@@ -168,10 +168,6 @@ async function firstView(place: Place, report: Report): Promise<void> {
 }
 
 async function longConversation(place: Place, report: Report): Promise<void> {
-  const id = await visit(place, async (page) => {
-    await open(page, place.origin)
-    return haveConversation(page, messages)
-  })
   for (const factor of [1, slowdown]) {
     const slowed = factor === 1 ? '' : `, processor ÷ ${factor}`
     const looks: Awaited<ReturnType<typeof read>>[] = []
@@ -195,6 +191,8 @@ async function longConversation(place: Place, report: Report): Promise<void> {
 
   async function read(page: Page, control: CDPSession, factor: number) {
     await open(page, place.origin)
+    // Of its own, since it is gone on with.
+    const id = await haveConversation(page, messages)
     await throttle(control, factor)
     const start = performance.now()
     await page.goto(`${place.origin}/c/${id}`)
