@@ -53,14 +53,31 @@ export const answerHead = z.object({ status: z.int().min(200).max(599), headers 
 export type AnswerHead = z.infer<typeof answerHead>
 
 const headerBytes = 5
-const nothing = Buffer.alloc(0)
 
-export function encode(kind: Frame['kind'], stream: number, payload: Buffer = nothing): Buffer {
-  const frame = Buffer.allocUnsafe(headerBytes + payload.length)
+/** A piece of memory each: made anew for every frame, they would be most of what the garbage collector is about. */
+const spare: Buffer[] = []
+const fullBytes = headerBytes + maxDataBytes
+const maxSpare = 64
+
+/** May be given to `recycle` once it is sent. */
+export function encode(kind: Frame['kind'], stream: number, ...payload: readonly Buffer[]): Buffer {
+  let bytes = headerBytes
+  for (const part of payload) bytes += part.length
+  const frame =
+    kind === 'data' && bytes > Buffer.poolSize / 2
+      ? (spare.pop() ?? Buffer.allocUnsafeSlow(fullBytes)).subarray(0, bytes)
+      : Buffer.allocUnsafe(bytes)
   frame.writeUInt8(kinds.indexOf(kind) + 1, 0)
   frame.writeUInt32BE(stream, 1)
-  payload.copy(frame, headerBytes)
+  let at = headerBytes
+  for (const part of payload) at += part.copy(frame, at)
   return frame
+}
+
+/** Takes back the memory of a frame that nobody reads any more. */
+export function recycle({ buffer, byteOffset }: Buffer): void {
+  if (byteOffset === 0 && buffer.byteLength === fullBytes && spare.length < maxSpare)
+    spare.push(Buffer.from(buffer))
 }
 
 export function encodeCredit(stream: number, bytes: number): Buffer {

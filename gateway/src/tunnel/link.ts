@@ -1,6 +1,6 @@
 /** A WebSocket as the wire of a mux, and whether the other side is still there. */
 import type { RawData, WebSocket } from 'ws'
-import { maxFrameBytes } from './frame.ts'
+import { maxFrameBytes, recycle } from './frame.ts'
 import { createMux, type Mux, type Stream, type StreamEvents } from './mux.ts'
 
 export interface Link {
@@ -44,17 +44,19 @@ export function openLink(socket: WebSocket, options: LinkOptions = {}): Link {
     why ??= { code, reason }
     mux.close(reason)
   }
-  const sent = (): void => {
+  const sent = (frame: Buffer, error?: Error | null): void => {
+    if (!error) recycle(frame)
     if (socket.bufferedAmount < maxBuffered) mux.drained()
   }
   const mux = createMux(
     {
       send(frame) {
-        if (socket.readyState === socket.OPEN) socket.send(frame, binary, sent)
+        if (socket.readyState === socket.OPEN) socket.send(frame, binary, (error) => sent(frame, error))
       },
       get free() {
         return socket.bufferedAmount < maxBuffered
       },
+      soon: process.nextTick,
       fail(reason) {
         give(1002, reason)
         socket.close(1002, reason)

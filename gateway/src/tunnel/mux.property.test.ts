@@ -56,6 +56,7 @@ describe('the other end of a tunnel, whatever it sends,', () => {
           {
             send: () => {},
             free: true,
+            soon: (task) => task(),
             fail(reason) {
               failures.push(reason)
               mux.close(reason)
@@ -95,7 +96,12 @@ function asked() {
   const told: string[] = []
   let bytes = 0
   const frames: Buffer[] = []
-  const mux = createMux({ send: (frame) => void frames.push(frame), free: true, fail() {} })
+  const mux = createMux({
+    send: (frame) => void frames.push(frame),
+    free: true,
+    soon: (task) => task(),
+    fail() {},
+  })
   const handler: Dispatcher.DispatchHandler = {
     onRequestStart() {},
     onResponseStart(_, status, headers) {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { encode, encodeCredit, firstCredit, maxDataBytes } from './frame.ts'
-import type { Stream } from './mux.ts'
+import { decode, encode, encodeCredit, firstCredit, maxDataBytes, type Frame } from './frame.ts'
+import { createMux, type Stream } from './mux.ts'
 import { connectMuxes, noted } from './tunnel.fixture.ts'
 
 /** Streams as the lender has them, with what it was told of each. */
@@ -35,6 +35,31 @@ describe('a stream of the tunnel', () => {
     other.stream.end()
     expect(told.events).toEqual(['head {"status":200}', 'data 256', 'end'])
     expect([ends.gateway.open, ends.lender.open]).toEqual([0, 0])
+  })
+
+  it('puts what is written at once into one frame, and nothing is lost where it is given up then', () => {
+    const frames: Frame[] = []
+    const tasks: (() => void)[] = []
+    const mux = createMux({
+      send: (frame) => void frames.push(decode(Buffer.from(frame))!),
+      free: true,
+      soon: (task) => void tasks.push(task),
+      fail() {},
+    })
+    const stream = mux.request('{}', noted())
+    const pieces = Array.from({ length: 200 }, (_, at) => Buffer.from(`piece ${at}, `.repeat(12)))
+    const written = Buffer.concat(pieces)
+    for (const piece of pieces) stream.write(piece)
+    for (const task of tasks.splice(0)) task()
+    const sent = frames.filter(({ kind }) => kind === 'data').map(({ payload }) => payload)
+    expect(sent).toHaveLength(Math.ceil(written.length / maxDataBytes))
+    expect(Buffer.concat(sent).equals(written)).toBe(true)
+    stream.write(Buffer.from('the last'))
+    stream.reset('enough')
+    expect(frames.slice(-2).map(({ kind, payload }) => `${kind} ${payload.toString()}`)).toEqual([
+      'data the last',
+      'reset enough',
+    ])
   })
 
   it('that nobody reads holds a window of bytes, and the ninety-nine beside it all they ask for', () => {

@@ -6,6 +6,8 @@ export interface Wire {
   send(frame: Buffer): void
   /** Whether more data may be sent now; where not, `Mux.drained` MUST be called once it may. */
   readonly free: boolean
+  /** Runs it once what happens now is over: what one read of a socket brings goes in as few frames as may be. */
+  soon(task: () => void): void
   /** The other side does not keep to the protocol. */
   fail(reason: string): void
 }
@@ -72,6 +74,7 @@ export function createMux(wire: Wire, accept?: (json: string, stream: Stream) =>
   /** Those with data that may be sent, in the order of their turns. */
   const ready = new Set<State>()
   let last = 0
+  let pumpsSoon = false
   let closed: string | undefined
 
   const forget = (state: State): void => {
@@ -93,9 +96,9 @@ export function createMux(wire: Wire, accept?: (json: string, stream: Stream) =>
       const [state] = ready
       if (!state) return
       ready.delete(state)
-      const chunk = take(state, Math.min(maxDataBytes, state.credit))
-      state.credit -= chunk.length
-      wire.send(encode('data', state.id, chunk))
+      const bytes = Math.min(maxDataBytes, state.credit, state.waitingBytes)
+      state.credit -= bytes
+      wire.send(encode('data', state.id, ...take(state, bytes)))
       queue(state)
       if (state.waitingBytes === 0 && state.ending) finish(state)
       else if (state.full && state.waitingBytes < roomBytes) {
@@ -103,6 +106,14 @@ export function createMux(wire: Wire, accept?: (json: string, stream: Stream) =>
         state.events.drain?.()
       }
     }
+  }
+  const pumpSoon = (): void => {
+    if (pumpsSoon) return
+    pumpsSoon = true
+    wire.soon(() => {
+      pumpsSoon = false
+      pump()
+    })
   }
   const streamOf = (state: State): Stream => ({
     head(json) {
@@ -113,7 +124,8 @@ export function createMux(wire: Wire, accept?: (json: string, stream: Stream) =>
       state.waiting.push(chunk)
       state.waitingBytes += chunk.length
       queue(state)
-      pump()
+      if (state.waitingBytes < roomBytes) pumpSoon()
+      else pump()
       state.full = state.waitingBytes >= roomBytes
       return !state.full
     },
@@ -124,6 +136,8 @@ export function createMux(wire: Wire, accept?: (json: string, stream: Stream) =>
     },
     reset(reason) {
       if (!isOpen(state)) return
+      // What was written before is part of what went well.
+      pump()
       forget(state)
       wire.send(encode('reset', state.id, Buffer.from(reason)))
     },
@@ -217,13 +231,17 @@ export function createMux(wire: Wire, accept?: (json: string, stream: Stream) =>
 
 const silent: StreamEvents = { data() {}, end() {}, reset() {} }
 
-/** At most so many bytes of what waits. */
-function take(state: State, bytes: number): Buffer {
-  const [first] = state.waiting
-  if (first === undefined) return Buffer.alloc(0)
-  const chunk = first.length <= bytes ? first : first.subarray(0, bytes)
-  if (chunk === first) state.waiting.shift()
-  else state.waiting[0] = first.subarray(bytes)
-  state.waitingBytes -= chunk.length
-  return chunk
+/** So many bytes of what waits; no more may be asked for than that. */
+function take(state: State, bytes: number): Buffer[] {
+  const taken: Buffer[] = []
+  for (let missing = bytes; missing > 0;) {
+    const [first] = state.waiting
+    if (first === undefined) break
+    if (first.length <= missing) state.waiting.shift()
+    else state.waiting[0] = first.subarray(missing)
+    taken.push(first.subarray(0, missing))
+    missing -= first.length
+  }
+  state.waitingBytes -= bytes
+  return taken
 }

@@ -19,6 +19,7 @@ export function connectMuxes(accept: (json: string, stream: Stream) => StreamEve
   const gateway: Mux = createMux({
     send: (frame) => lender.receive(frame),
     free: true,
+    soon: (task) => task(),
     fail: (reason) => failures.push(reason),
   })
   const lender: Mux = createMux(
@@ -30,6 +31,7 @@ export function connectMuxes(accept: (json: string, stream: Stream) => StreamEve
       get free() {
         return seen.free
       },
+      soon: (task) => task(),
       fail: (reason) => failures.push(reason),
     },
     accept,
