@@ -19,13 +19,16 @@ export function renameAnswer(friend: string, contentType: string): Rename {
   return (chunk) => {
     const ends = finder.find(chunk)
     if (ends.length === 0) return chunk
-    const cuts = [0, ...ends]
-    return Buffer.concat(
-      cuts.flatMap((from, at) => {
-        const piece = chunk.subarray(from, cuts[at + 1])
-        return at === 0 ? [piece] : [suffix, piece]
-      }),
-    )
+    const renamed = Buffer.allocUnsafe(chunk.length + ends.length * suffix.length)
+    let from = 0
+    let to = 0
+    for (const end of ends) {
+      to += chunk.copy(renamed, to, from, end)
+      to += suffix.copy(renamed, to)
+      from = end
+    }
+    chunk.copy(renamed, to, from)
+    return renamed
   }
 }
 
@@ -69,18 +72,33 @@ class ModelFinder {
   #named = false
   #role: 'key' | 'model' | 'other' = 'other'
   #read = ''
+  /** What comes next is the first byte of a line. */
+  #begins: boolean
+  /** The last line that named a model, as far as that: most of a stream begin with the same bytes. */
+  #known = Buffer.alloc(0)
 
   constructor(lines: boolean) {
     this.#lines = lines
+    this.#begins = lines
   }
 
   /** Offsets of the closing quotes. */
   find(chunk: Buffer): number[] {
     const ends: number[] = []
+    let line: number | undefined
     for (let at = 0; at < chunk.length; at += 1) {
       if (this.#named) {
         at = chunk.indexOf(newline, at)
         if (at === -1) return ends
+      } else if (this.#begins) {
+        line = at
+        this.#begins = false
+        if (this.#isKnown(chunk, at)) {
+          at += this.#known.length - 1
+          ends.push(at)
+          this.#named = true
+          continue
+        }
       }
       const byte = chunk[at]
       // None stands within a value of a stream, not even in a string.
@@ -89,13 +107,21 @@ class ModelFinder {
         this.#inString = false
         this.#escaped = false
         this.#named = false
+        this.#begins = true
       } else if (this.#inString) {
         if (!this.#goOn(byte)) continue
         ends.push(at)
         this.#named = this.#lines
+        if (line !== undefined) this.#known = Buffer.from(chunk.subarray(line, at + 1))
       } else this.#structure(byte)
     }
     return ends
+  }
+
+  #isKnown(chunk: Buffer, at: number): boolean {
+    const { length } = this.#known
+    const end = at + length
+    return length > 0 && end <= chunk.length && chunk.compare(this.#known, 0, length, at, end) === 0
   }
 
   /** Within a string; true where it ends and was a model's name. */
