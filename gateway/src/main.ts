@@ -33,6 +33,7 @@ import { lockState, makeState, type State } from '@sotto/provisioning/state.ts'
 import { keepInterface, type Keeper, type KeeperEvents } from '@sotto/provisioning/wireguard/keeper.ts'
 import pino, { type Logger } from 'pino'
 import { openAccounts, originOf, type Accounts } from '#accounts/accounts.ts'
+import { endDepartures } from '#accounts/departures.ts'
 import type { Facts } from '#api/admin/overview.ts'
 import type { EngineLimits } from '#api/body.ts'
 import { openService } from '#api/services.ts'
@@ -170,6 +171,9 @@ async function open(
   onClose(() => records.close())
   const conversations = await openConversations({ file: state.conversations, log })
   onClose(() => conversations.close())
+  await endDepartures({ database, conversations, forget: records.forget }).catch((error: unknown) =>
+    log.error({ err: error }, 'what is left of people who left could not be deleted'),
+  )
   const accounts = await openAccounts(config, database, log)
   onClose(() => accounts.close())
   const friends = await startFederation({
