@@ -29,7 +29,7 @@ import { ensurePerson, listPeople } from '@sotto/provisioning/registry/person.ts
 import { readRegistry } from '@sotto/provisioning/registry/registry.ts'
 import { recordTraffic } from '@sotto/provisioning/registry/traffic.ts'
 import { watchRegistry } from '@sotto/provisioning/registry/watch.ts'
-import { lockState, makeState, type State } from '@sotto/provisioning/state.ts'
+import { lockState, makeState, sweepState, type State } from '@sotto/provisioning/state.ts'
 import { keepInterface, type Keeper, type KeeperEvents } from '@sotto/provisioning/wireguard/keeper.ts'
 import pino, { type Logger } from 'pino'
 import { openAccounts, originOf, type Accounts } from '#accounts/accounts.ts'
@@ -126,6 +126,7 @@ async function open(
     ({ directory }) => directory,
   )
   onClose(lockState(state))
+  await sweepState(state)
   const log = openLog(state)
   const database = await openDatabase(state.database)
   onClose(() => database.destroy())
