@@ -29,10 +29,11 @@ import { ensurePerson, listPeople } from '@sotto/provisioning/registry/person.ts
 import { readRegistry } from '@sotto/provisioning/registry/registry.ts'
 import { recordTraffic } from '@sotto/provisioning/registry/traffic.ts'
 import { watchRegistry } from '@sotto/provisioning/registry/watch.ts'
-import { lockState, makeState, type State } from '@sotto/provisioning/state.ts'
+import { lockState, makeState, sweepState, type State } from '@sotto/provisioning/state.ts'
 import { keepInterface, type Keeper, type KeeperEvents } from '@sotto/provisioning/wireguard/keeper.ts'
 import pino, { type Logger } from 'pino'
 import { openAccounts, originOf, type Accounts } from '#accounts/accounts.ts'
+import { endDepartures } from '#accounts/departures.ts'
 import type { Facts } from '#api/admin/overview.ts'
 import type { EngineLimits } from '#api/body.ts'
 import { openService } from '#api/services.ts'
@@ -125,6 +126,7 @@ async function open(
     ({ directory }) => directory,
   )
   onClose(lockState(state))
+  await sweepState(state)
   const log = openLog(state)
   const database = await openDatabase(state.database)
   onClose(() => database.destroy())
@@ -170,6 +172,9 @@ async function open(
   onClose(() => records.close())
   const conversations = await openConversations({ file: state.conversations, log })
   onClose(() => conversations.close())
+  await endDepartures({ database, conversations, forget: records.forget }).catch((error: unknown) =>
+    log.error({ err: error }, 'what is left of people who left could not be deleted'),
+  )
   const accounts = await openAccounts(config, database, log)
   onClose(() => accounts.close())
   const friends = await startFederation({

@@ -1,5 +1,5 @@
 /** The gateway's own databases, as earlier versions left them. */
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { copyFile, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -10,8 +10,11 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { migrations as conversationMigrations, openConversationDatabase } from '#conversations/database.ts'
 import { findConversations } from '#conversations/search.ts'
 import { listConversations, loadConversation } from '#conversations/stored.ts'
+import { migrations as outboxMigrations, openOutbox } from '#federation/outbox.ts'
 import { migrations as ledgerMigrations, openLedgerDatabase } from '#ledger/database.ts'
 import { readAudit, readSpending, readUsage } from '#ledger/report.ts'
+import { migrations as roomMigrations, openRoomDatabase } from '#rooms/database.ts'
+import { findMessages } from '#rooms/search.ts'
 
 let folder: string
 beforeEach(async () => {
@@ -68,13 +71,13 @@ describe('conversations of an earlier version', () => {
     await database.destroy()
     const kept = (await readdir(folder)).filter((name) => name.includes('.before-'))
     expect(kept).toHaveLength(last === Object.keys(conversationMigrations).at(-1) ? 0 : 1)
-  })
-
-  it('of a newer one are not opened', async () => {
-    const file = join(folder, 'conversations.db')
-    await (await openConversationDatabase(file)).destroy()
-    putNewer(file)
-    await expect(openConversationDatabase(file)).rejects.toThrow('brought up to date by Sotto 9.0.0')
+    // The way back, and forth again.
+    for (const copy of kept) {
+      await copyFile(join(folder, copy), file)
+      const again = await openConversationDatabase(file)
+      expect(JSON.stringify(await loadConversation(again, 'p1', 'c1'))).toContain('which pot?')
+      await again.destroy()
+    }
   })
 })
 
@@ -99,11 +102,64 @@ describe('the ledger of an earlier version', () => {
     expect([...(await readSpending(database)).values()]).not.toEqual([])
     await database.destroy()
   })
+})
 
-  it('of a newer one is not opened', async () => {
-    const file = join(folder, 'ledger.db')
-    await (await openLedgerDatabase(file)).destroy()
+describe('rooms of an earlier version', () => {
+  const rows = {
+    '0001-rooms': [
+      `INSERT INTO rooms (id, home, remote, name, public, instructions, sequence, changed, state, inviter, created_at, updated_at)
+        VALUES ('r1', '', 'r1', 'Garden', 0, '', 1, 1, 'open', '', 1, 1)`,
+      `INSERT INTO members VALUES ('r1', 'p1', 'owner', 0, 0, 1)`,
+      `INSERT INTO messages (room_id, id, sequence, changed, version, sent_version, known_version, mesh, author, person_id, text, at, deleted, refused, revision)
+        VALUES ('r1', 'm1', 1, 1, 1, 1, 1, '', 'ada', 'p1', 'the beans are up', 1, 0, 0, 1)`,
+    ],
+  }
+
+  it.each(Object.keys(roomMigrations))('as of %s are read and searched', async (last) => {
+    const file = join(folder, 'rooms.db')
+    await makeAsOf(file, roomMigrations, last, rows)
+    const database = await openRoomDatabase(file)
+    expect(await findMessages(database, 'p1', 'beans', 10)).toMatchObject([
+      { message: { id: 'm1', room_id: 'r1', author: 'ada', text: 'the beans are up' } },
+    ])
+    await database.destroy()
+  })
+})
+
+describe('what is on its way to friends, of an earlier version', () => {
+  const rows = {
+    '0001-outbox': [
+      `INSERT INTO peers VALUES ('mesh-1', 'own', 'bob', 7, 6, 3, 4)`,
+      `INSERT INTO outbox VALUES ('mesh-1', 5, 'room', '{"text":"hello"}', 16)`,
+    ],
+  }
+
+  it.each(Object.keys(outboxMigrations))('as of %s goes on where it was', async (last) => {
+    const file = join(folder, 'federation.db')
+    await makeAsOf(file, outboxMigrations, last, rows)
+    const outbox = await openOutbox(file)
+    expect(outbox.peers).toEqual([{ meshId: 'mesh-1', name: 'bob', via: 'own' }])
+    expect(outbox.row('mesh-1')).toEqual({ epoch: 7, first: 5, next: 6 })
+    expect(outbox.taken('mesh-1')).toEqual({ epoch: 3, number: 4 })
+    expect(outbox.from('mesh-1', 1, 10)).toEqual([{ number: 5, kind: 'room', body: '{"text":"hello"}' }])
+    outbox.close()
+  })
+})
+
+describe('a database of a newer version', () => {
+  const opens = {
+    'conversations.db': async (file: string) => (await openConversationDatabase(file)).destroy(),
+    'federation.db': async (file: string) => (await openOutbox(file)).close(),
+    'ledger.db': async (file: string) => (await openLedgerDatabase(file)).destroy(),
+    'rooms.db': async (file: string) => (await openRoomDatabase(file)).destroy(),
+  }
+
+  it.each(Object.entries(opens))('is not opened, nor changed: %s', async (name, open) => {
+    const file = join(folder, name)
+    await open(file)
     putNewer(file)
-    await expect(openLedgerDatabase(file)).rejects.toThrow('brought up to date by Sotto 9.0.0')
+    const before = await readFile(file)
+    await expect(open(file)).rejects.toThrow('brought up to date by Sotto 9.0.0')
+    expect(await readFile(file)).toEqual(before)
   })
 })

@@ -13,7 +13,7 @@ import { openDatabase } from './database.ts'
 import { openNetworkKey } from './network.ts'
 import { Problem } from './problem.ts'
 import { requireNetwork } from './registry/network.ts'
-import { openState, statePaths, type State } from './state.ts'
+import { openState, statePaths, sweepState, workName, type State } from './state.ts'
 import { copyDatabase } from './upgrade.ts'
 
 /** Members of a backup, of which certs may hold more; the rest of a state directory is of one run alone. */
@@ -34,7 +34,8 @@ export interface BackupSummary {
 /** Writes a new 0600 file; a gateway may go on serving. Throws a `Problem` where the file exists. */
 export async function backUp(state: State, file: string, passphrase: string): Promise<BackupSummary> {
   if (existsSync(file)) throw new Problem('file', `${file} exists already.`, 'Name another file.')
-  const folder = await mkdtemp(join(state.directory, 'backup-'))
+  await sweepState(state)
+  const folder = await mkdtemp(join(state.directory, workName('backup')))
   try {
     const members = new Map<string, Buffer>()
     for (const name of ownFiles) members.set(name, await readFile(join(state.directory, name)))

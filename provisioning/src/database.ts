@@ -13,6 +13,7 @@ import {
   type ConfirmationTable,
   createConfirmations,
 } from './registry/confirmation.ts'
+import { createDepartures, type DepartureTable } from './registry/departure.ts'
 import { type DeviceTable, createDevices } from './registry/device.ts'
 import { createFriends, type FriendTable, type OwnMeshTable } from './registry/friend.ts'
 import { createGrants, type GrantTable } from './registry/grant.ts'
@@ -57,6 +58,7 @@ export interface Tables {
   friends: FriendTable
   own_mesh: OwnMeshTable
   grants: GrantTable
+  departures: DepartureTable
 }
 
 export type Database = Kysely<Tables>
@@ -88,6 +90,7 @@ export const migrations: Record<string, Migration> = {
   '0020-account-sessions': { up: createSessions },
   '0021-account-mails': { up: createMails },
   '0022-grants': { up: createGrants },
+  '0023-departures': { up: createDepartures },
 }
 
 /** Opens the file, making it and bringing its tables up to date where needed. */

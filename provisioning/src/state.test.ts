@@ -1,4 +1,5 @@
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
+import { spawnSync } from 'node:child_process'
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -8,7 +9,7 @@ import { ensureNetwork } from './network.ts'
 import { addDevice, listDevices, removeDevice } from './registry/device.ts'
 import { readRevision } from './registry/network.ts'
 import { ensurePerson } from './registry/person.ts'
-import { lockState, makeState, openState } from './state.ts'
+import { lockState, makeState, openState, sweepState } from './state.ts'
 import { makeKeyPair } from './overlay/keys.ts'
 
 let directory: string
@@ -52,6 +53,23 @@ describe('the state directory', () => {
     await writeFile(at('state/sotto.json'), '{"sotto":')
     await expect(makeState(at('state'))).rejects.toMatchObject({ code: 'state_damaged' })
     expect(() => openState(at('nowhere'))).toThrow('There is no Sotto state')
+  })
+
+  it('loses what killed processes had begun in it, and nothing that is being worked at', async () => {
+    const state = await makeState(at('state'))
+    await openDatabase(state.database).then((database) => database.destroy())
+    const { pid: gone } = spawnSync('true')
+    const kept = [`backup-${process.pid}-ab12CD`, `wg-${process.pid}-ab12CD`, 'backup-of-mine']
+    const left = [`backup-${gone}-ab12CD`, `wg-${gone}-ab12CD`]
+    for (const name of [...kept, ...left]) {
+      await mkdir(at(`state/${name}`))
+      await writeFile(at(`state/${name}/settings`), 'a key')
+    }
+    for (const name of ['', '-journal']) await writeFile(at(`state/sotto.db.copy-${gone}${name}`), '')
+    await sweepState(state)
+    expect((await readdir(state.directory)).toSorted()).toEqual(
+      [...kept, 'sotto.db', 'sotto.json'].toSorted(),
+    )
   })
 
   it('serves one process at a time', async () => {

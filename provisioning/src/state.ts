@@ -3,7 +3,7 @@
  * every file is replaced whole or not at all, and one process at a time serves from it.
  */
 import { existsSync, readFileSync } from 'node:fs'
-import { chmod, mkdir, readdir } from 'node:fs/promises'
+import { chmod, mkdir, readdir, rm } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -12,6 +12,9 @@ import { Problem } from './problem.ts'
 
 /** Tells our directory from any other, and an old layout from a new one. */
 const markerFile = 'sotto.json'
+
+/** Of `workName`, and the copies of `upgrade.ts`. */
+const unfinished = /^(?:(?:backup|wg)-|.+\.db\.copy-)(\d+)(?:-|$)/
 
 export interface State {
   readonly directory: string
@@ -125,6 +128,23 @@ function lockWithin(state: State, timeout: number): () => void {
   return () => lock.close()
 }
 
+/** What a process puts its work into before it is whole: others see by the name whether it is still at it. */
+export function workName(of: string): string {
+  return `${of}-${process.pid}-`
+}
+
+/**
+ * Removes what processes left behind that were killed at their work: a backup's copies of the databases, an
+ * interface's settings, with the keys that are in them.
+ */
+export async function sweepState({ directory }: Pick<State, 'directory'>): Promise<void> {
+  for (const name of await readdir(directory)) {
+    const [, pid] = unfinished.exec(name) ?? []
+    if (pid !== undefined && !isRunning(Number(pid)))
+      await rm(join(directory, name), { recursive: true, force: true })
+  }
+}
+
 /** Whether a gateway serves from the directory now. */
 export function isServed(state: State): boolean {
   try {
@@ -143,6 +163,16 @@ function checkOwner({ directory }: State): void {
     `${directory} belongs to another user, as whom its gateway runs.`,
     `Start that one (sudo systemctl start sotto), or take the directory back: sudo chown -R root: ${directory}`,
   )
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    // Another user's may be there, too.
+    return error instanceof Error && 'code' in error && error.code === 'EPERM'
+  }
 }
 
 function checkMarker(state: State): void {

@@ -46,7 +46,7 @@ async function makeAsOf(last: string): Promise<void> {
   const migrator = new Migrator({ db: database, provider: { getMigrations: async () => migrations } })
   // What is lost with the power is no loss here.
   await sql`PRAGMA synchronous = OFF`.execute(database)
-  const until = names.slice(0, names.indexOf(last) + 1)
+  const until = ranUntil(last)
   for (const name of until.filter((one) => one === last || rows[one] !== undefined)) {
     const { error } = await migrator.migrateTo(name)
     if (error) throw error
@@ -56,6 +56,14 @@ async function makeAsOf(last: string): Promise<void> {
 }
 
 const had = (last: string, name: string): boolean => names.indexOf(name) <= names.indexOf(last)
+/** In the order in which they ran. */
+function ranIn(of: string): unknown[] {
+  const database = new DatabaseSync(of)
+  const rows = database.prepare('SELECT name FROM kysely_migration ORDER BY name').all()
+  database.close()
+  return rows.map(({ name }) => name)
+}
+const ranUntil = (last: string): string[] => names.slice(0, names.indexOf(last) + 1)
 const copies = async () => (await readdir(folder)).filter((name) => name.includes('.before-')).toSorted()
 
 describe('the registry of an earlier version', () => {
@@ -89,7 +97,23 @@ describe('the registry of an earlier version', () => {
     }
     // The last is today's: nothing changed, and nothing is kept.
     expect(await copies()).toEqual(last === names.at(-1) ? [] : [`sotto.db.before-${version}`])
+    for (const copy of await copies()) expect(ranIn(join(folder, copy))).toEqual(ranUntil(last))
   })
+
+  it.each(names.slice(0, -1))(
+    'as of %s is put back by its copy, and brought up to date again',
+    async (last) => {
+      await makeAsOf(last)
+      const before = ranIn(file)
+      await (await openDatabase(file)).destroy()
+      const [copy = ''] = await copies()
+      await copyFile(join(folder, copy), file)
+      expect(ranIn(file)).toEqual(before)
+      const database = await openDatabase(file)
+      expect(await requireNetwork(database)).toMatchObject({ interface: 'sotto0' })
+      await database.destroy()
+    },
+  )
 })
 
 describe('an upgrade', () => {

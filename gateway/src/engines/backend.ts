@@ -7,7 +7,7 @@ import type { Wording } from './forward.ts'
 import { parseJson } from './json.ts'
 import { createDetailsBook, type DetailsBook } from './model-details.ts'
 import { createFairQueue, type FairQueue } from './queue.ts'
-import { createPatience, lookEveryMs, probeTimeoutMs, sleeps } from './watch.ts'
+import { createPatience, lookEveryMs, probing, sleeps } from './watch.ts'
 import { textOf } from './text-of.ts'
 
 export interface BackendConfig {
@@ -119,8 +119,8 @@ export async function createBackend(
   const look = async (): Promise<void> => {
     const before = JSON.stringify([seen.state.status, seen.models, [...seen.loaded]])
     try {
-      const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(probeTimeoutMs)])
-      Object.assign(seen, await probe({ ...config, upstream, base }, signal), { state: { status: 'up' } })
+      const found = await probing(stop.signal, (signal) => probe({ ...config, upstream, base }, signal))
+      Object.assign(seen, found, { state: { status: 'up' } })
       patience.answered()
       misses = 0
       if (config.kind === 'ollama') void details.learn(seen.models)

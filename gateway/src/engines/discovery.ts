@@ -11,7 +11,7 @@ import type { ModelStore } from './model-store.ts'
 import { whispers } from './models.ts'
 import { createOllamaChat } from './ollama.ts'
 import { createModelPool, type ModelPool } from './pool.ts'
-import { lookEveryMs, probeTimeoutMs, sleeps } from './watch.ts'
+import { lookEveryMs, probing, sleeps } from './watch.ts'
 import { whisperSeeker, type WhisperFinder } from './whisper-seeker.ts'
 import { findWhisper } from './whisper.ts'
 
@@ -68,10 +68,10 @@ export async function createEngines(options: EngineOptions): Promise<Engines> {
     options.log.info({ engines: now }, 'an engine changed')
     for (const listener of listeners) listener(now)
   }
-  const look = async (): Promise<void> => {
-    const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(probeTimeoutMs)])
-    await Promise.all([whisper, ...[...lent].map((one) => one.whisper)].map((one) => one.look(signal)))
-  }
+  const look = (): Promise<unknown> =>
+    probing(stop.signal, (signal) =>
+      Promise.all([whisper, ...[...lent].map((one) => one.whisper)].map((one) => one.look(signal))),
+    )
   const [made] = await Promise.all([
     Promise.all(options.backends.map((config) => createBackend(config, tell, options.everyMs))),
     look(),
@@ -113,7 +113,7 @@ export async function createEngines(options: EngineOptions): Promise<Engines> {
         own.push(backend)
         taken.backends.push(backend)
       }
-      await taken.whisper.look(AbortSignal.any([stop.signal, AbortSignal.timeout(probeTimeoutMs)]))
+      await probing(stop.signal, taken.whisper.look)
       tell()
       return {
         engines: taken.engines,

@@ -5,7 +5,9 @@ import { Failure, type FailureCode } from '../failure.ts'
 /** A person who starts an engine while the page is open sees it taken up at once. */
 export const lookEveryMs = 2_000
 /** An engine that takes longer to say who it is than this is looked at again later. */
-export const probeTimeoutMs = 1_500
+const probeTimeoutMs = 1_500
+/** So often it is seen whether this process runs. */
+const beatMs = 50
 
 export interface Patience {
   answered(): void
@@ -34,6 +36,27 @@ export function createPatience(busy: FailureCode): Patience {
     lose() {
       late = Infinity
     },
+  }
+}
+
+/**
+ * Asks an engine who it is, within {@link probeTimeoutMs} of what this process had of time: while a full machine or
+ * work of its own holds it up, no answer is read, and the engine is not to blame.
+ */
+export async function probing<T>(stop: AbortSignal, probe: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const late = new AbortController()
+  let left = probeTimeoutMs
+  let seen = performance.now()
+  const beat = setInterval(() => {
+    const now = performance.now()
+    left -= Math.min(now - seen, 2 * beatMs)
+    seen = now
+    if (left <= 0) late.abort(new DOMException('It took too long to say who it is.', 'TimeoutError'))
+  }, beatMs).unref()
+  try {
+    return await probe(AbortSignal.any([stop, late.signal]))
+  } finally {
+    clearInterval(beat)
   }
 }
 

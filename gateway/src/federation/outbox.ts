@@ -7,6 +7,7 @@ import { chmod } from 'node:fs/promises'
 import { DatabaseSync } from 'node:sqlite'
 import { connect, migrate } from '@sotto/provisioning/database.ts'
 import { Kysely, SqliteDialect, type Kysely as Database } from 'kysely'
+import type { Migration } from 'kysely/migration'
 import { z } from 'zod'
 
 export interface Wanted {
@@ -81,9 +82,12 @@ interface Held {
   taken: Taken
 }
 
+/** @internal */
+export const migrations: Record<string, Migration> = { '0001-outbox': { up: createTables } }
+
 export async function openOutbox(file: string): Promise<Outbox> {
   const made = new Kysely({ dialect: new SqliteDialect({ database: () => connect(file) }) })
-  await migrate(made, file, { '0001-outbox': { up: createTables } })
+  await migrate(made, file, migrations)
   await made.destroy()
   await chmod(file, 0o600)
   const database = new DatabaseSync(file, { timeout: 5_000 })

@@ -2,6 +2,7 @@
 import { chmod } from 'node:fs/promises'
 import { connect, migrate } from '@sotto/provisioning/database.ts'
 import { Kysely, sql, SqliteDialect, type Generated, type Selectable } from 'kysely'
+import type { Migration } from 'kysely/migration'
 import { createMessageSearch } from './search.ts'
 
 export interface RoomTable {
@@ -117,11 +118,14 @@ export type RoomRow = Selectable<RoomTable>
 export type MessageRow = Selectable<MessageTable>
 export type PartyRow = Selectable<PartyTable>
 
+/** @internal */
+export const migrations: Record<string, Migration> = { '0001-rooms': { up: createRooms } }
+
 export async function openRoomDatabase(file: string): Promise<RoomDatabase> {
   const database = new Kysely<RoomTables>({
     dialect: new SqliteDialect({ database: () => connect(file) }),
   })
-  await migrate(database, file, { '0001-rooms': { up: createRooms } })
+  await migrate(database, file, migrations)
   await chmod(file, 0o600)
   return database
 }

@@ -4,6 +4,7 @@ import { sql, type Generated, type Kysely } from 'kysely'
 import type { Database } from '../database.ts'
 import { Problem } from '../problem.ts'
 import { removeAccount } from './account.ts'
+import { noteDeparture } from './departure.ts'
 import { checkName } from './device.ts'
 import { removeKeysOf } from './key.ts'
 import { bumpRevision } from './network.ts'
@@ -129,23 +130,24 @@ export async function removePerson(database: Database, name: string): Promise<Pe
   })
 }
 
-export interface Left {
-  /** Whether the person went with the account: one who has devices stays, without it. */
-  readonly gone: boolean
-  /** Ids of the keys that ended, then or before. */
-  readonly keys: readonly string[]
-}
-
-/** Deletes a person’s account as its owner asks: sessions, passkeys, keys and lenders end with it. */
-export async function leave(database: Database, id: string): Promise<Left> {
-  return database.transaction().execute(async (transaction) => {
+/**
+ * Deletes a person’s account as its owner asks: sessions, passkeys, keys and lenders end with it. What others have
+ * written of them is noted to be ended: see `departure.ts`.
+ */
+export async function leave(database: Database, id: string): Promise<void> {
+  await database.transaction().execute(async (transaction) => {
+    const { name: person } = await transaction
+      .selectFrom('people')
+      .select('name')
+      .where('id', '=', id)
+      .executeTakeFirstOrThrow()
     const keys = await removeKeysOf(transaction, id)
     await transaction.deleteFrom('lenders').where('person_id', '=', id).execute()
     await removeAccount(transaction, id)
     const stays = (await firstPerson(transaction)).id === id || (await thingsOf(transaction, id)).length > 0
     if (!stays) await letGo(transaction, id)
+    await noteDeparture(transaction, { personId: id, person, keys, gone: !stays })
     await bumpRevision(transaction)
-    return { gone: !stays, keys }
   })
 }
 

@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { execa } from 'execa'
 import { publicKeyOf } from '#overlay/keys.ts'
 import { Problem } from '../problem.ts'
+import { workName } from '../state.ts'
 import { interfaceConfig, mtu, peersConfig, type Peer } from './config.ts'
 import { isSo, parsePeers, parseSettings, type LivePeer } from './peers.ts'
 import { findImplementation, run, type Implementation } from './tools.ts'
@@ -156,7 +157,7 @@ async function withFile(
   text: string,
   task: (file: string) => Promise<unknown>,
 ): Promise<void> {
-  const folder = await mkdtemp(join(directory, 'wg-'))
+  const folder = await mkdtemp(join(directory, workName('wg')))
   try {
     const file = join(folder, 'settings')
     await writeFile(file, text, { mode: 0o600, flag: 'wx' })

@@ -7,6 +7,7 @@ import { addPasskey, listPasskeys, removePasskey } from '@sotto/provisioning/reg
 import { leave } from '@sotto/provisioning/registry/person.ts'
 import { endSession, endSessions, listSessions } from '@sotto/provisioning/registry/session.ts'
 import { z } from 'zod'
+import { endDepartures } from '#accounts/departures.ts'
 import { registered } from '#accounts/passkeys.ts'
 import { heldBy, type Member } from '#identity/caller.ts'
 import { tenantOf } from '#identity/directory.ts'
@@ -22,7 +23,6 @@ import { hostOf, passwordText, requireParty } from './signing-in.ts'
 
 /** By its own name alone a key may lend. */
 const lendService = 'lend'
-const conversationsAtOnce = 50
 
 export function securityRoutes(deps: AccountDeps): Route[] {
   const { accounts, database, guards } = deps
@@ -128,25 +128,13 @@ export function securityRoutes(deps: AccountDeps): Route[] {
 
 /** Keys and sessions first, so that nothing new is written of who goes. */
 async function end(deps: AccountDeps, call: OwnCall): Promise<void> {
-  const { personId, person } = call.session
-  const { gone, keys } = await leave(deps.database, personId)
+  const { personId } = call.session
+  await leave(deps.database, personId)
   takeSession(call)
   // The row of this very request has no name, either.
   call.record.caller = undefined
   await deps.follow()
-  if (gone) await deleteConversations(deps, personId)
-  await deps.forget({ person, keys })
-}
-
-async function deleteConversations(
-  { conversations }: Pick<AccountDeps, 'conversations'>,
-  owner: string,
-): Promise<void> {
-  for (;;) {
-    const { conversations: page } = await conversations.list(owner, { limit: conversationsAtOnce })
-    for (const { id } of page) await conversations.delete(owner, id)
-    if (page.length < conversationsAtOnce) return
-  }
+  await endDepartures(deps, personId)
 }
 
 async function accountOf(deps: AccountDeps, call: OwnCall): Promise<Account> {

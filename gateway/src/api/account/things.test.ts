@@ -6,7 +6,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { listKeys } from '@sotto/provisioning/registry/key.ts'
 import { noteLender } from '@sotto/provisioning/registry/lender.ts'
 import { setAllowance } from '@sotto/provisioning/registry/party.ts'
-import { listPeople } from '@sotto/provisioning/registry/person.ts'
+import { leave, listPeople } from '@sotto/provisioning/registry/person.ts'
+import { endDepartures } from '#accounts/departures.ts'
+import { said as words } from '#conversations/open.fixture.ts'
 import type { Account, MadeOwnKey, OwnKeys, OwnLenders, OwnUsage } from '#protocol/account.ts'
 import { serveAccounts, type ServedAccounts, type Visitor } from './account.fixture.ts'
 
@@ -184,6 +186,30 @@ describe('an account that is deleted', () => {
     await served.join('Cleo', 'another Cleo’s words')
     const next = await served.signIn('Cleo', 'another Cleo’s words')
     expect((await next.ask('GET', '/export')).text).not.toContain('rig')
+  })
+
+  it('is gone to the end at the next start where a crash came after its first half', async () => {
+    const { conversations, database, records } = served
+    await make(cleo, 'rig', 'lend')
+    const [key] = await listKeys(database)
+    await use('Cleo', 'rig', key?.id ?? '')
+    const { id = '' } = (await listPeople(database)).find(({ name }) => name === 'Cleo') ?? {}
+    const thread = await conversations.open(id)
+    thread.put(words('of Cleo’s'))
+    await thread.flush()
+    thread.leave()
+    // All that was done before the crash.
+    await leave(database, id)
+    await endDepartures({ database, conversations, forget: records.forget })
+    expect((await conversations.list(id)).conversations).toEqual([])
+    expect(JSON.stringify(await served.audit())).not.toContain('Cleo')
+    const usage = await records.reports.usage('2000-01-01')
+    expect(usage.map(({ person, requests }) => `${person} ${requests}`)).toEqual([' 1'])
+    // Whoever has the name next keeps what is theirs.
+    await served.join('Cleo', password)
+    await use('Cleo', 'rig', 'k9')
+    await endDepartures({ database, conversations, forget: records.forget })
+    expect(JSON.stringify(await served.audit())).toContain('Cleo')
   })
 
   it('leaves one who has a device of the house a person there', async () => {
