@@ -86,7 +86,7 @@ async function soak() {
       heap,
       external,
       open,
-      late: late ?? { p50: NaN, p99: NaN, most: NaN },
+      late: late ?? { p50: 0, p99: 0, most: 0 },
       perSecond: (after.answers - before.answers) / seconds,
       cpu: (after.cpu - before.cpu) / 1_000 / seconds,
       errors: errors.length,
