@@ -1,7 +1,7 @@
 /**
  * Loaded into each gateway of the bench that runs on Node: on SIGUSR2 it writes how many bytes the process keeps,
- * which is what is in memory without what V8 has room for and does not use after its garbage is collected. Where
- * it is asked for, too: by how much its event loop was late since the last time.
+ * which is what is in memory without what V8 has room for and does not use after its garbage is collected, and
+ * what it has open. Where it is asked for, too: by how much its event loop was late since the last time.
  */
 import { writeFileSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
@@ -19,10 +19,12 @@ process.on('SIGUSR2', () => {
     (sum, { physical_space_size: size, space_used_size: used }) => sum + Math.max(0, size - used),
     0,
   )
-  const rss = process.memoryUsage.rss()
+  const { rss, heapUsed: heap, external } = process.memoryUsage()
   const file = `${process.env.SOTTO_BENCH_MEMORY}/${process.pid}.json`
-  writeFileSync(file, JSON.stringify({ kept: rss - unused, rss, late }))
-  delay?.reset()
+  const open = process.getActiveResourcesInfo().length
+  writeFileSync(file, JSON.stringify({ kept: rss - unused, rss, heap, external, open, late }))
+  // This look itself held the loop up.
+  setTimeout(() => delay?.reset(), 2 * resolution)
 })
 
 function lateness(percent) {

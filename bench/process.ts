@@ -37,6 +37,10 @@ const looks = z.object({
   /** Bytes. */
   kept: z.number(),
   rss: z.number(),
+  heap: z.number(),
+  external: z.number(),
+  /** Sockets, timers, files. */
+  open: z.number(),
   /** Of its event loop since the last look, ms. */
   late: z.object({ p50: z.number(), p99: z.number(), most: z.number() }).optional(),
 })

@@ -6,12 +6,12 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createResampler } from '@sotto/gateway/engines/resample.ts'
-import { inputSampleRate } from '@sotto/gateway/protocol/frame.ts'
 import { execa, type ResultPromise } from 'execa'
 import { sotto, startGateway, temporaryDirectory } from '#test/lab/gateway.ts'
 import { cpuOf, firstLine, lookAt } from './process.ts'
 import { median, met, type Bench } from './report.ts'
+import { startEngines, type Engines } from './talk/engines.ts'
+import { speakAll } from './talk/recordings.ts'
 import { moments, seen, type Wish } from './talk/seen.ts'
 
 const rounds = Number(process.env.SOTTO_BENCH_ROUNDS ?? 3)
@@ -106,21 +106,6 @@ export const talk: Bench = async (report) => {
 /** While this bench is worked on: some of it alone, by name. */
 const only = (name: string): boolean => (process.env.SOTTO_BENCH_ONLY ?? name).split(',').includes(name)
 
-type Engines = Readonly<Record<'whisper' | 'ollama' | 'speech', string>>
-
-async function startEngines(started: ResultPromise[]): Promise<Engines> {
-  const start = async (kind: string): Promise<string> => {
-    const child = execa(process.execPath, [join(import.meta.dirname, 'talk', 'engine.ts'), kind], {
-      buffer: false,
-      reject: false,
-      stderr: 'inherit',
-    })
-    started.push(child)
-    return `http://127.0.0.1:${await firstLine(child)}`
-  }
-  return { whisper: await start('whisper'), ollama: await start('ollama'), speech: await start('speech') }
-}
-
 async function startOurs(state: string, { whisper, ollama, speech }: Engines) {
   await mkdir(state, { recursive: true })
   const config = `${state}.yaml`
@@ -181,41 +166,6 @@ async function startPeer(engines: Engines, started: ResultPromise[]) {
       await child
     },
   }
-}
-
-/** Sentences that have no pause in them, in several voices and at several paces. */
-const sentences = [
-  'what is the weather like today',
-  'please turn on the kitchen lights',
-  'how far away is the moon',
-  'remind me to call my sister tomorrow',
-  'where did I leave my keys',
-  'tell me a story about a whale',
-]
-
-/** As files of PCM16 mono at 16 kHz, from their first sound to their last. */
-async function speakAll(folder: string): Promise<string[]> {
-  const files: string[] = []
-  for (const voice of ['en-us', 'en-gb', 'en-us+f3'])
-    for (const [index, sentence] of sentences.entries()) {
-      const pace = String(150 + index * 8)
-      const { stdout } = await execa({
-        encoding: 'buffer',
-      })`espeak-ng -v ${voice} -s ${pace} --stdout ${sentence}`
-      const bytes = Buffer.from(stdout)
-      const samples = new Int16Array(
-        bytes.buffer.slice(bytes.byteOffset + 44, bytes.byteOffset + (bytes.length & ~1)),
-      )
-      const resampler = await createResampler(bytes.readUInt32LE(24), inputSampleRate)
-      const whole = [...resampler.push(samples), ...resampler.end()]
-      resampler.close()
-      const loud = (sample: number): boolean => Math.abs(sample) > 200
-      const speech = Int16Array.from(whole.slice(whole.findIndex(loud), whole.findLastIndex(loud) + 1))
-      const file = join(folder, `${voice}-${index}.pcm`)
-      await writeFile(file, speech)
-      files.push(file)
-    }
-  return files
 }
 
 /** Lets them talk, and finds in what all of them took down where the time went. */

@@ -53,6 +53,7 @@ import { friendPath } from '#friends/protocol.ts'
 import { startSharing, type Sharing } from '#friends/start.ts'
 import type { Identity } from '#identity/identify.ts'
 import { createKeyring, type Keyring } from '#identity/keyring.ts'
+import { gaugeOpen } from '#ledger/metrics.ts'
 import { openRecords, type Records } from '#ledger/records.ts'
 import { listen, type Listener } from '#listener/listener.ts'
 import { ownNames, type OwnNames } from '#listener/origin.ts'
@@ -569,6 +570,7 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
     (made) => origin(addresses[0] ?? '', made.port),
   )
   port = listener.port
+  gaugeOpen(records.metrics, { sockets: () => listener.sockets, sessions: () => realtime.open })
   return listener
 }
 

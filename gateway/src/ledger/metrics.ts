@@ -2,7 +2,7 @@
  * What Prometheus reads of requests, by the names of OpenTelemetry's GenAI conventions, which are in
  * development: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/
  */
-import { Counter, Histogram, Registry } from 'prom-client'
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Timings } from '#protocol/events.ts'
 import type { AuditRow } from './ledger.ts'
 
@@ -34,6 +34,27 @@ const operations: Readonly<Record<string, string>> = {
   transcription: 'transcription',
   speech: 'speech',
   images: 'image_generation',
+}
+
+/** How many are open, asked for as it is read. */
+export function gaugeOpen(
+  registry: Registry,
+  open: Readonly<Record<'sockets' | 'sessions', () => number>>,
+): void {
+  const gauge = (name: keyof typeof open, help: string): void => {
+    registry.registerMetric(
+      new Gauge({
+        registers: [],
+        name: `sotto_open_${name}`,
+        help,
+        collect() {
+          this.set(open[name]())
+        },
+      }),
+    )
+  }
+  gauge('sockets', 'Connections to the gateway’s own listener')
+  gauge('sessions', 'Sessions of voice, with those whose client is away')
 }
 
 export function createMetrics(): Metrics {

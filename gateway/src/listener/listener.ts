@@ -37,6 +37,8 @@ export interface ListenerOptions {
 
 export interface Listener {
   readonly port: number
+  /** How many are open. */
+  readonly sockets: number
   /** New connections get the new leaf; open ones go on with theirs. */
   renew(certificate: Certificate): void
   /** Ends every connection from an address at once. */
@@ -88,6 +90,9 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   }
   return {
     port,
+    get sockets() {
+      return open.values().reduce((sum, { size }) => sum + size, 0)
+    },
     renew: (certificate) => https.setSecureContext(certificate),
     end: (address) => open.get(normal(address))?.forEach((socket) => socket.destroy()),
     async close() {

@@ -102,3 +102,34 @@ it('who floods the socket and reads nothing loses it, and another is served mean
   bad.socket.resume()
   expect((await closed)[0]).toBe(1013)
 })
+
+it('who fills one session after another is stopped before they are the gateway’s memory', async () => {
+  const talk = await serveTalk()
+  closers.push(talk.close)
+  const connect = async () => {
+    const client = await connectTalk(talk)
+    closers.push(() => client.socket.terminate())
+    await client.byHand()
+    return client
+  }
+  /** How many of these were taken. */
+  const put = async (client: Client, times: number): Promise<number> => {
+    const before = client.all('conversation.item.done').length
+    for (let at = 0; at < times; at += 1)
+      client.send({
+        type: 'conversation.item.create',
+        item: { type: 'message', role: 'user', content: [{ type: 'input_image', image_url }] },
+      })
+    await alive(client)
+    return client.all('conversation.item.done').length - before
+  }
+  const image_url = `data:image/png;base64,${'A'.repeat(11_999_000)}`
+  const first = await connect()
+  expect(await put(first, 6)).toBe(5)
+  expect(await put(await connect(), 5)).toBe(5)
+  const last = await connect()
+  expect(await put(last, 2)).toBe(1)
+  expect(last.all('error').map(({ error }) => error.code)).toEqual(['conversation_full'])
+  first.socket.close(1000)
+  await expect.poll(() => put(last, 1), { timeout: 10_000 }).toBe(1)
+})

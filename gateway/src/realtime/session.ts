@@ -59,6 +59,8 @@ export interface SessionDeps {
   /** How many of its items are sent, the last; undefined for all. */
   readonly items: number | undefined
   readonly log: Pick<Logger, 'error' | 'info'>
+  /** Counts what its client put into it. False where all sessions of its device or key hold too much. */
+  hold(bytes: number): boolean
   /** Called once, when nothing of it is left. */
   closed(): void
 }
@@ -368,9 +370,12 @@ export function openSession(deps: SessionDeps): Session {
       )
     }
     const item = newItem(given)
-    putBytes += JSON.stringify(item).length
-    if (putBytes > mostPutBytes)
+    const bytes = JSON.stringify(item).length
+    if (putBytes + bytes > mostPutBytes)
       return refusal('conversation_full', 'This session holds no more: begin another one.', event)
+    if (!deps.hold(bytes))
+      return refusal('conversation_full', 'Your sessions hold no more: end some of them.', event)
+    putBytes += bytes
     conversation.put(item, previous_item_id === 'root' ? null : (previous_item_id ?? undefined))
     const told = { item: withoutPictures(item), previous_item_id: conversation.before(item.id) }
     send({ type: 'conversation.item.added', ...told })

@@ -38,6 +38,8 @@ const maxPayloadBytes = 16 * 1024 * 1024
 const keyProtocol = 'openai-insecure-api-key.'
 
 export interface Realtime {
+  /** How many sessions are open, those whose client is away with them. */
+  readonly open: number
   /** Handles the `upgrade` event of the server. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
   /** Ends all sessions, of clients that are away, too. */
@@ -105,6 +107,7 @@ export function createRealtime(deps: RealtimeDeps): Realtime {
           address: remoteAddress ?? '',
           thread,
           items,
+          hold: (bytes) => sessions.hold(session.id, bytes),
           closed() {
             forget()
             sessions.remove(session.id)
@@ -151,7 +154,13 @@ export function createRealtime(deps: RealtimeDeps): Realtime {
       refuseUpgrade(socket, status, openAiDialect.error(failure, status, ''))
     })
   }
-  return { upgrade, close: () => sessions.end() }
+  return {
+    get open() {
+      return sessions.size
+    },
+    upgrade,
+    close: () => sessions.end(),
+  }
 }
 
 /** How many items of a conversation the client wants at first; undefined for all. */
