@@ -72,7 +72,12 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     outside: accounts.outside,
   }
   const documented = [
-    ...healthRoutes(deps.api.engines, deps.ready, () => relay.meshes.length),
+    ...healthRoutes(
+      deps.api.engines,
+      deps.ready,
+      () => relay.meshes.length,
+      () => admin.facts().troubles,
+    ),
     ...models,
     ...native,
     ...serviceRoutes(deps.services, deps.api),

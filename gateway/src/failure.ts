@@ -1,3 +1,5 @@
+import { isDiskProblem } from '@sotto/provisioning/disk.ts'
+
 /**
  * What goes wrong and may be told to a client. The message is written for the person at the other end: it
  * names the field or the remedy and holds no address, path or secret; those go into `cause`, for the log.
@@ -57,7 +59,21 @@ export type FailureCode =
 
 /** Anything that is no `Failure` is ours, and its text stays in the log. */
 export function asFailure(error: unknown): Failure {
-  return error instanceof Failure
-    ? error
-    : new Failure('internal', 'The gateway failed at this request. Its log says why.', error)
+  if (error instanceof Failure) return error
+  if (isDiskProblem(error)) return diskFailure(error.code, error)
+  return new Failure('internal', 'The gateway failed at this request. Its log says why.', error)
+}
+
+/** Seconds after which a disk may have room again. */
+const diskRetryAfter = 10
+
+export function diskFailure(code: 'disk_full' | 'disk_unwritable', cause?: unknown): Failure {
+  return new Failure(
+    'unavailable',
+    code === 'disk_full'
+      ? 'The gateway’s disk is full, so nothing can be written down. Once its admin has freed some space, it goes on by itself.'
+      : 'The gateway’s disk can’t be written to, so nothing can be written down. Once its admin has mended it, it goes on by itself.',
+    cause,
+    { retryAfter: diskRetryAfter, detail: code, remedy: './sotto doctor' },
+  )
 }

@@ -60,7 +60,11 @@ import { ownNames, type OwnNames } from '#listener/origin.ts'
 import { createRealtime, type Realtime } from '#realtime/socket.ts'
 import { loadVoiceActivity } from '#realtime/voice-activity.ts'
 import { announce } from './announcement.ts'
+import { openLogFile, type LogFile } from './log.ts'
 import { openRooms, type Rooms } from '#rooms/rooms.ts'
+import { watchClock } from '#troubles/clock.ts'
+import { watchDisk } from '#troubles/disk.ts'
+import { createTroubles, type Troubles } from '#troubles/troubles.ts'
 import { createHub, type Hub } from '#tunnel/hub.ts'
 import { openOutside, outsideNames, tunnelAuthority, type Pages, type TunnelConfig } from '#tunnel/outside.ts'
 import { tunnelPath } from '#tunnel/protocol.ts'
@@ -128,7 +132,9 @@ async function open(
   )
   onClose(lockState(state))
   await sweepState(state)
-  const log = openLog(state)
+  const logFile = await openLogFile(state.log)
+  onClose(() => logFile.close())
+  const log = createLog(logFile)
   const database = await openDatabase(state.database)
   onClose(() => database.destroy())
   const hub = await progress.step(
@@ -146,6 +152,7 @@ async function open(
     () => openCertificates(state, network),
     ({ authority, made }) => `${authority.name}${made ? ', made now' : ''}`,
   )
+  const troubles = createTroubles()
   const directory = createDirectory(network)
   const keyring = createKeyring()
   const identity = { directory, keyring }
@@ -158,6 +165,7 @@ async function open(
     plan,
     directory,
     exchange,
+    troubles,
     log,
     progress,
   })
@@ -171,6 +179,10 @@ async function open(
   onClose(() => engines.close())
   const records = await openRecords(config, state, log)
   onClose(() => records.close())
+  const { notice } = progress
+  const { healthy } = records
+  onClose(watchDisk({ directory: state.directory, healthy, troubles, notice }))
+  onClose(watchClock({ troubles, notice }))
   const conversations = await openConversations({ file: state.conversations, log })
   onClose(() => conversations.close())
   await endDepartures({ database, conversations, forget: records.forget }).catch((error: unknown) =>
@@ -241,6 +253,7 @@ async function open(
       fingerprint: certificates.authority.fingerprint,
       certificateExpiresAt: notAfter,
       implementation: overlay instanceof Problem ? undefined : overlay.implementation,
+      troubles: troubles.list(),
     }),
     log,
     onClose,
@@ -328,9 +341,9 @@ function engineOptions(
   }
 }
 
-function openLog(state: State): Logger {
+function createLog(file: LogFile): Logger {
   const redact = ['req.headers.authorization', 'req.headers["x-api-key"]']
-  return pino({ level: 'info', redact }, pino.destination({ dest: state.log, sync: false, mode: 0o600 }))
+  return pino({ level: 'info', redact }, file)
 }
 
 interface Certificates {
@@ -362,6 +375,7 @@ interface OverlayDeps {
   readonly plan: Plan
   readonly directory: Directory
   readonly exchange: Exchange
+  readonly troubles: Troubles
   readonly log: Logger
   readonly progress: Progress
 }
@@ -369,17 +383,37 @@ interface OverlayDeps {
 /** The kept interface; or the `Problem` for which there is none, and then we serve on loopback alone. */
 async function openOverlay(config: GatewayConfig, deps: OverlayDeps): Promise<Keeper | Problem> {
   if (config.loopback) return new Problem('loopback', 'Serving on loopback alone, as --loopback says.')
-  const { database, exchange, hub, log, plan, progress, state } = deps
+  const { database, exchange, hub, log, plan, progress, state, troubles } = deps
   deps.directory.update(plan)
+  let recorded = true
   const events: KeeperEvents = {
     mended(what) {
+      const message = `The WireGuard ${what} had been changed from outside: mended.`
       log.warn({ what }, 'the interface was changed from outside and is right again')
-      progress.notice(`The WireGuard ${what} had been changed from outside: mended.`)
+      progress.notice(message)
+      troubles.passed('interface', { message, remedy: '' })
     },
-    failed: (error) => log.error({ err: error }, 'the interface can not be kept'),
+    failed(error) {
+      const told =
+        error instanceof Problem
+          ? error
+          : { message: 'The WireGuard interface can’t be kept.', remedy: `See the log: ${state.log}` }
+      if (!troubles.begin('interface', told)) return
+      log.error({ err: error }, 'the interface can not be kept')
+      progress.notice(told.message)
+    },
+    kept: () => void troubles.end('interface'),
     async looked(peers, fresh) {
       exchange.observe(peers)
-      await recordTraffic(database, peers, fresh)
+      const before = recorded
+      recorded = await recordTraffic(database, peers, fresh).then(
+        () => true,
+        (error: unknown) => {
+          // Once, and not at each look.
+          if (before) log.error({ err: error }, 'traffic could not be written down')
+          return false
+        },
+      )
     },
   }
   const raise = async (): Promise<Keeper> => {

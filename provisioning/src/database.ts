@@ -1,8 +1,9 @@
 /** The database: one file, SQLite, through Kysely, so that PostgreSQL can take its place. */
-import { chmod } from 'node:fs/promises'
+import { chmod, stat } from 'node:fs/promises'
 import { DatabaseSync } from 'node:sqlite'
 import { Kysely, sql, SqliteDialect } from 'kysely'
 import type { Migration } from 'kysely/migration'
+import { diskProblemOf } from './disk.ts'
 import { Problem } from './problem.ts'
 import { type AccountTable, createAccounts } from './registry/account.ts'
 import { type AccountLinkTable, createAccountLinks } from './registry/account-link.ts'
@@ -97,8 +98,13 @@ export const migrations: Record<string, Migration> = {
 export async function openDatabase(file: string): Promise<Database> {
   const database = new Kysely<Tables>({ dialect: new SqliteDialect({ database: () => connect(file) }) })
   await migrate(database, file, migrations)
-  await chmod(file, 0o600)
+  await makePrivate(file)
   return database
+}
+
+/** Also where nothing can be changed, since it need not be: a disk that is read-only can be read. */
+export async function makePrivate(file: string): Promise<void> {
+  if (((await stat(file)).mode & 0o777) !== 0o600) await chmod(file, 0o600)
 }
 
 /**
@@ -161,21 +167,34 @@ async function readMigrations<Any>(database: Kysely<Any>): Promise<readonly stri
 
 /** A connection as Kysely's SQLite dialect takes it. */
 export async function connect(file: string) {
-  const sqlite = new DatabaseSync(file, { timeout: 5_000 })
+  const sqlite = told(file, () => new DatabaseSync(file, { timeout: 5_000 }))
   // FULL: an acknowledged change outlives a power cut.
-  sqlite.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON')
+  told(file, () =>
+    sqlite.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON'),
+  )
   return {
     close: () => sqlite.close(),
     prepare(text: string) {
+      // Where a disk had no room for it SQLite has undone the transaction itself, and would refuse to again.
+      const wanted = text === 'rollback' && !sqlite.isTransaction ? 'select 1 where false' : text
       // Else one that reads first and then writes fails at once where another process wrote in between.
-      const statement = sqlite.prepare(text === 'begin' ? 'begin immediate' : text)
+      const statement = told(file, () => sqlite.prepare(wanted === 'begin' ? 'begin immediate' : wanted))
       return {
         reader: statement.columns().length > 0,
-        all: (parameters: readonly unknown[]) => statement.all(...values(parameters)),
-        run: (parameters: readonly unknown[]) => statement.run(...values(parameters)),
+        all: (parameters: readonly unknown[]) => told(file, () => statement.all(...values(parameters))),
+        run: (parameters: readonly unknown[]) => told(file, () => statement.run(...values(parameters))),
         iterate: (parameters: readonly unknown[]) => statement.iterate(...values(parameters)),
       }
     },
+  }
+}
+
+/** Throws the `Problem` of the disk where that is what is wrong. */
+function told<T>(file: string, task: () => T): T {
+  try {
+    return task()
+  } catch (error) {
+    throw diskProblemOf(file, error) ?? error
   }
 }
 

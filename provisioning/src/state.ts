@@ -7,6 +7,7 @@ import { chmod, mkdir, readdir, rm } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { diskProblemOf, isDiskProblem, requireDisk } from './disk.ts'
 import { leaveToOwner, ownerOf } from './owner.ts'
 import { Problem } from './problem.ts'
 
@@ -72,6 +73,7 @@ export async function makeState(directory?: string): Promise<State> {
   if (existsSync(join(state.directory, markerFile))) {
     checkMarker(state)
     checkOwner(state)
+    await requireDisk(state.directory)
     await chmod(state.directory, 0o700)
     return state
   }
@@ -113,11 +115,14 @@ export function lockState(state: State): () => void {
 }
 
 function lockWithin(state: State, timeout: number): () => void {
-  const lock = new DatabaseSync(join(state.directory, 'lock'), { timeout })
+  const lockFile = join(state.directory, 'lock')
+  const lock = new DatabaseSync(lockFile, { timeout })
   try {
     lock.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE')
   } catch (error) {
     lock.close()
+    const problem = diskProblemOf(lockFile, error)
+    if (problem) throw problem
     throw new Problem(
       'state_in_use',
       `Another gateway already serves from ${state.directory}.`,
@@ -150,8 +155,8 @@ export function isServed(state: State): boolean {
   try {
     lockWithin(state, 0)()
     return false
-  } catch {
-    return true
+  } catch (error) {
+    return !isDiskProblem(error)
   }
 }
 

@@ -12,6 +12,7 @@ const needed: Record<string, string> = {
   openssl: '/usr/bin/openssl',
   procps: '/usr/sbin/sysctl',
   curl: '/usr/bin/curl',
+  e2fsprogs: '/usr/sbin/mke2fs',
   iperf3: '/usr/bin/iperf3',
   'espeak-ng': '/usr/bin/espeak-ng',
   sox: '/usr/bin/sox',

@@ -3,9 +3,10 @@
  * memory; on disk there is, before a request goes on, at least as much as may be spent by then. So a crash
  * leaves every reservation counted, and the next start takes it as spent.
  */
+import { isDiskProblem } from '@sotto/provisioning/disk.ts'
 import type { Held } from '#identity/caller.ts'
 import type { Ledger, Spending } from '#ledger/ledger.ts'
-import { Failure } from '../failure.ts'
+import { diskFailure, Failure } from '../failure.ts'
 import { windowsAt, type Windows } from './window.ts'
 
 export interface Budgets {
@@ -223,10 +224,12 @@ export function createBudgets(
         await secure(limits)
       } catch (error) {
         settle(0)
+        if (isDiskProblem(error)) throw diskFailure(error.code, error)
         throw new Failure(
           'unavailable',
           'What is spent can’t be written down now, so nothing is spent.',
           error,
+          { retryAfter: 5 },
         )
       }
       return { tokens, settle }

@@ -1,6 +1,7 @@
 /** Whether the gateway serves, and with what. */
 import { z } from 'zod'
 import type { EngineView } from '#engines/engine.ts'
+import type { Trouble } from '#protocol/admin.ts'
 import type { EngineStates } from '#protocol/events.ts'
 import packageJson from '../../package.json' with { type: 'json' }
 import { ollamaDialect } from './envelope.ts'
@@ -24,12 +25,27 @@ export const health = z.object({
   status: z.enum(['ok', 'degraded']),
   version: z.string(),
   engines: z.object({ chat: engineState, transcription: engineState }),
+  /** Told to the admin’s devices and the gateway’s own machine alone. */
+  troubles: z.array(
+    z.object({
+      kind: z.enum(['disk_full', 'disk_unwritable', 'clock', 'interface', 'certificate']),
+      since: z.string(),
+      over: z.boolean(),
+      message: z.string(),
+      remedy: z.string(),
+    }),
+  ),
 })
 
 export type Health = z.infer<typeof health>
 
 /** What every gateway of its kind is asked by those who watch it. */
-export function healthRoutes(engines: EngineView, ready: () => boolean, connected: () => number): Route[] {
+export function healthRoutes(
+  engines: EngineView,
+  ready: () => boolean,
+  connected: () => number,
+  troubles: () => readonly Trouble[] = () => [],
+): Route[] {
   const watch = { group: 'guest', method: 'GET', dialect: ollamaDialect, quiet: true } as const
   return [
     {
@@ -52,7 +68,7 @@ export function healthRoutes(engines: EngineView, ready: () => boolean, connecte
       group: 'member',
       path: '/health',
       summary: 'How the engines are',
-      handle: ({ c }) => c.json(readHealth(engines, connected())),
+      handle: ({ c, caller }) => c.json(readHealth(engines, connected(), caller.admin ? troubles() : [])),
     },
   ]
 }
@@ -60,7 +76,8 @@ export function healthRoutes(engines: EngineView, ready: () => boolean, connecte
 function readHealth(
   { states }: EngineView,
   connected: number,
-): Omit<Health, 'engines'> & { engines: EngineStates } {
+  troubles: readonly Trouble[],
+): Omit<Health, 'engines' | 'troubles'> & { engines: EngineStates; troubles: readonly Trouble[] } {
   const real = [states.chat, states.transcription].every(({ kind, ready }) => kind !== 'demo' && ready)
   return {
     ok: true,
@@ -68,5 +85,6 @@ function readHealth(
     status: real ? 'ok' : 'degraded',
     version: packageJson.version,
     engines: states,
+    troubles,
   }
 }

@@ -3,6 +3,7 @@ import type { Database } from '@sotto/provisioning/database.ts'
 import { redeem } from '@sotto/provisioning/enrolment/enrol.ts'
 import type { Exchange } from '@sotto/provisioning/enrolment/exchange.ts'
 import { isKey } from '@sotto/provisioning/overlay/keys.ts'
+import { isDiskProblem } from '@sotto/provisioning/disk.ts'
 import { Problem } from '@sotto/provisioning/problem.ts'
 import { requireNetwork } from '@sotto/provisioning/registry/network.ts'
 import { recordPaths } from '@sotto/provisioning/registry/path.ts'
@@ -89,7 +90,7 @@ export function overlayRoutes({ database, exchange, follow, metrics }: OverlayDe
         { 'Cache-Control': 'no-store' },
       )
     } catch (error) {
-      if (!(error instanceof Problem)) throw error
+      if (!(error instanceof Problem) || isDiskProblem(error)) throw error
       if (error.code.startsWith('link_'))
         await Promise.all([perAddress.consume(address), together.consume('all')]).catch(ignoreLimit)
       return refuse(c, statuses[error.code] ?? 400, error)

@@ -3,6 +3,7 @@
  * its group may, the handler; and whatever its end is, a row in the ledger. A route of no group does not start.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { isDiskProblem } from '@sotto/provisioning/disk.ts'
 import { Problem } from '@sotto/provisioning/problem.ts'
 import type { Context, Hono } from 'hono'
 import type { Logger } from 'pino'
@@ -110,7 +111,8 @@ function refuse(
   record.refusal = failure.detail
   if (failure.code === 'internal')
     log.error({ err: failure.cause ?? failure, path, request: record.id }, 'a request failed')
-  else if (failure.cause !== undefined)
+  // One line for each request would fill what is full already.
+  else if (failure.cause !== undefined && !isDiskProblem(failure.cause))
     log.error({ err: failure.cause, code: failure.code, path, request: record.id }, 'an upstream failed')
   const status = statusOf(failure)
   return Response.json(dialect.error(failure, status, record.id), {

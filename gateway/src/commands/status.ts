@@ -37,6 +37,7 @@ export function statusCommand(output: Output): Command {
           devices: { total: devices.length, online: online.length },
           paths,
           engines: health?.engines ?? null,
+          troubles: health?.troubles ?? [],
         }
         if (options.check && health === undefined) process.exitCode = 1
         output.result(data, render(data, state.directory))
@@ -78,6 +79,7 @@ interface Status {
   readonly devices: { readonly total: number; readonly online: number }
   readonly paths: readonly (PathView & { readonly device: string })[]
   readonly engines: Health['engines'] | null
+  readonly troubles: Health['troubles']
 }
 
 function render(status: Status, directory: string): string {
@@ -96,5 +98,9 @@ function render(status: Status, directory: string): string {
     `Ollama     ${engine(status.engines?.chat)}`,
     `Whisper    ${engine(status.engines?.transcription)}`,
     `State      ${directory}`,
+    ...status.troubles.map(
+      ({ over, message, remedy }) =>
+        `\n${over ? '·' : '✘'} ${message}${remedy === '' ? '' : `\n  → ${remedy}`}`,
+    ),
   ].join('\n')
 }

@@ -1,6 +1,5 @@
 /** The conversations' own file, beside the ledger's: its writer waits for nobody else's. */
-import { chmod } from 'node:fs/promises'
-import { connect, migrate } from '@sotto/provisioning/database.ts'
+import { connect, makePrivate, migrate } from '@sotto/provisioning/database.ts'
 import { Kysely, SqliteDialect } from 'kysely'
 import type { Generated } from 'kysely'
 import type { Migration } from 'kysely/migration'
@@ -59,7 +58,7 @@ export async function openConversationDatabase(file: string): Promise<Conversati
     dialect: new SqliteDialect({ database: () => connect(file) }),
   })
   await migrate(database, file, migrations)
-  await chmod(file, 0o600)
+  await makePrivate(file)
   return database
 }
 

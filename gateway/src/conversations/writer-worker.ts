@@ -1,5 +1,6 @@
 /** A worker that writes conversations, each batch as one transaction that is on disk before it is acknowledged. */
 import { parentPort, workerData } from 'node:worker_threads'
+import { Problem } from '@sotto/provisioning/problem.ts'
 import type { Transaction } from 'kysely'
 import { z } from 'zod'
 import { openConversationDatabase, type ConversationTables } from './database.ts'
@@ -68,7 +69,12 @@ parentPort?.on('message', async (batch: Batch | 'close') => {
   }
   const written: Written = await write(batch).then(
     () => ({}),
-    (error: unknown) => ({ error: error instanceof Error ? error.message : String(error) }),
+    (error: unknown) => ({
+      error: {
+        code: error instanceof Problem ? error.code : 'conversations_unwritten',
+        message: error instanceof Error ? error.message : String(error),
+      },
+    }),
   )
   parentPort?.postMessage(written)
 })

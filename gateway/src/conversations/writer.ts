@@ -1,5 +1,6 @@
 /** The one writer of the conversations: waiting for a disk is no business of the event loop that carries the streams. */
 import { Worker } from 'node:worker_threads'
+import { Problem } from '@sotto/provisioning/problem.ts'
 import type { Changes } from './live.ts'
 import type { Row } from './stored.ts'
 
@@ -22,7 +23,7 @@ export interface Batch {
 
 export interface Written {
   /** What went wrong; undefined where the batch is on disk. */
-  readonly error?: string
+  readonly error?: { readonly code: string; readonly message: string }
 }
 
 export interface Writer {
@@ -53,7 +54,7 @@ export function createWriter(file: string): Writer {
       const answered = ({ error }: Written): void => {
         to.off('error', fail)
         if (error === undefined) settle()
-        else fail(new Error(error))
+        else fail(new Problem(error.code, error.message))
       }
       to.once('message', answered)
       to.once('error', fail)

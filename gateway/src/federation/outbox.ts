@@ -3,9 +3,8 @@
  * and each row of numbers an epoch, so that a state that was restored from a backup begins a new row rather than
  * giving old numbers to new messages.
  */
-import { chmod } from 'node:fs/promises'
 import { DatabaseSync } from 'node:sqlite'
-import { connect, migrate } from '@sotto/provisioning/database.ts'
+import { connect, makePrivate, migrate } from '@sotto/provisioning/database.ts'
 import { Kysely, SqliteDialect, type Kysely as Database } from 'kysely'
 import type { Migration } from 'kysely/migration'
 import { z } from 'zod'
@@ -89,7 +88,7 @@ export async function openOutbox(file: string): Promise<Outbox> {
   const made = new Kysely({ dialect: new SqliteDialect({ database: () => connect(file) }) })
   await migrate(made, file, migrations)
   await made.destroy()
-  await chmod(file, 0o600)
+  await makePrivate(file)
   const database = new DatabaseSync(file, { timeout: 5_000 })
   // FULL: what was acknowledged outlives a power cut.
   database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
@@ -136,7 +135,8 @@ function createOutbox(database: DatabaseSync): Outbox {
       task()
       database.exec('COMMIT')
     } catch (error) {
-      database.exec('ROLLBACK')
+      // Where the disk had no room for it SQLite has undone it itself.
+      if (database.isTransaction) database.exec('ROLLBACK')
       peers.clear()
       for (const [meshId, one] of load(database)) peers.set(meshId, one)
       throw error

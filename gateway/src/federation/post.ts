@@ -207,7 +207,13 @@ export function createPost({ outbox, route, deliver, clock, log }: PostDeps): Po
     },
     incoming(meshId, packet) {
       if (closed) return
-      arrived(meshId, packet.acknowledged)
+      try {
+        arrived(meshId, packet.acknowledged)
+      } catch (error) {
+        // Nothing of it was taken, so all of it comes again.
+        log.error({ err: error, peer: meshId }, 'an acknowledgement could not be taken')
+        return
+      }
       if (packet.messages.length === 0) return
       const state = of(meshId)
       // What has no room comes again.

@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { Database } from '@sotto/provisioning/database.ts'
+import { isDiskProblem } from '@sotto/provisioning/disk.ts'
 import { Problem } from '@sotto/provisioning/problem.ts'
 import { addInvitedFriend } from '@sotto/provisioning/registry/friend.ts'
 import { addMesh, redeemMeshInvitation } from '@sotto/provisioning/registry/mesh.ts'
@@ -61,7 +62,7 @@ export async function registerMesh(
         'Registration is closed: send an invitation of this relay’s admin, or a key that may register meshes.',
       )
   } catch (error) {
-    throw error instanceof Problem ? refusal(error) : error
+    throw error instanceof Problem && !isDiskProblem(error) ? refusal(error) : error
   }
   await follow()
   return { ok: true, ...(sotto && { sotto: self }) }

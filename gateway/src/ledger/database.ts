@@ -1,6 +1,5 @@
 /** The ledger's own file, beside the registry's: what is written many times a second holds up no decision. */
-import { chmod } from 'node:fs/promises'
-import { connect, migrate } from '@sotto/provisioning/database.ts'
+import { connect, makePrivate, migrate } from '@sotto/provisioning/database.ts'
 import { Kysely, SqliteDialect } from 'kysely'
 import type { Generated } from 'kysely'
 import type { Migration } from 'kysely/migration'
@@ -99,7 +98,7 @@ export const migrations: Record<string, Migration> = { '0001-ledger': { up: crea
 export async function openLedgerDatabase(file: string): Promise<LedgerDatabase> {
   const database = new Kysely<LedgerTables>({ dialect: new SqliteDialect({ database: () => connect(file) }) })
   await migrate(database, file, migrations)
-  await chmod(file, 0o600)
+  await makePrivate(file)
   return database
 }
 

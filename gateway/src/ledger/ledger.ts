@@ -1,5 +1,6 @@
 /** What happened, written down: a row for each request, what was spent, prompts where a key has it so. */
 import { Worker } from 'node:worker_threads'
+import { diskProblemOf } from '@sotto/provisioning/disk.ts'
 import type { Insertable } from 'kysely'
 import type { Logger } from 'pino'
 import { auditColumns, promptColumns } from './columns.ts'
@@ -23,6 +24,8 @@ export interface Ledger {
   forget(gone: Forgotten): Promise<void>
   /** Whether the last batch could be written. */
   healthy(): boolean
+  /** Whether what happens next would be lost: nothing can be written, and as much as may waits for it. */
+  crowded(): boolean
   /** Resolves when everything taken so far is on disk. */
   flush(): Promise<void>
   /** Writes what is left, then ends. */
@@ -92,8 +95,9 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
   }
   /** What could not be written waits for the next attempt. */
   const keep = (batch: Waiting, error: Error): void => {
+    // Once, and not for each second that it lasts: the log may be on the same disk.
+    if (healthy) log.error({ err: error }, 'the ledger could not be written')
     healthy = false
-    log.error({ err: error }, 'the ledger could not be written')
     const room = Math.max(0, maxWaiting - waiting.audit.length)
     waiting.audit = [...batch.audit.slice(0, room), ...waiting.audit]
     waiting.prompts = [...batch.prompts.slice(0, room), ...waiting.prompts]
@@ -106,11 +110,14 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
   }
   function start(): Worker {
     const made = new Worker(new URL('writer.ts', import.meta.url), { workerData: { file } })
-    made.on('message', ({ number: done, error }: Written) => {
+    made.on('message', ({ number: done, error, errcode }: Written) => {
       const batch = sent.get(done)
       sent.delete(done)
       if (!batch) return
-      if (error !== undefined) return keep(batch, new Error(error))
+      if (error !== undefined) {
+        const wrong = Object.assign(new Error(error), { errcode })
+        return keep(batch, diskProblemOf(file, wrong) ?? wrong)
+      }
       healthy = true
       batch.settle.forEach((settle) => settle())
     })
@@ -161,6 +168,7 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
       return done
     },
     healthy: () => healthy,
+    crowded: () => !healthy && waiting.audit.length >= maxWaiting,
     flush() {
       const done = flushed()
       send()

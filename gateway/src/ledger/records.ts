@@ -5,6 +5,7 @@ import type { Logger } from 'pino'
 import { createAdmission, type Admission } from '#admission/admission.ts'
 import { createBudgets, type Spent } from '#admission/budgets.ts'
 import type { Member } from '#identity/caller.ts'
+import { Failure } from '../failure.ts'
 import type { GatewayConfig } from '../config.ts'
 import { openLedgerDatabase } from './database.ts'
 import { createLedger, type Ledger } from './ledger.ts'
@@ -30,6 +31,23 @@ export interface Records {
   close(): Promise<void>
 }
 
+/** What could not be written down is not begun: until then its row waits in memory. */
+function whileWritten(admission: Admission, ledger: Pick<Ledger, 'crowded'>): Admission {
+  return {
+    ...admission,
+    async admit(caller, wish) {
+      if (ledger.crowded())
+        throw new Failure(
+          'unavailable',
+          'What happens can’t be written down now, so nothing is begun. The gateway’s admin sees why: ./sotto doctor',
+          undefined,
+          { retryAfter: 5 },
+        )
+      return admission.admit(caller, wish)
+    },
+  }
+}
+
 export async function openRecords(
   { file }: GatewayConfig,
   state: Pick<State, 'ledger'>,
@@ -44,7 +62,7 @@ export async function openRecords(
   const reports = createReports(state.ledger)
   const budgets = createBudgets(ledger, spending)
   return {
-    admission: createAdmission(budgets),
+    admission: whileWritten(createAdmission(budgets), ledger),
     recorder: {
       ledger,
       metrics,

@@ -32,6 +32,8 @@ export interface Written {
   readonly number: number
   /** What went wrong; undefined where the batch is on disk. */
   readonly error?: string
+  /** SQLite’s. */
+  readonly errcode?: unknown
 }
 
 const { file } = z.object({ file: z.string() }).parse(workerData)
@@ -186,7 +188,8 @@ parentPort?.on('message', (batch: Batch | 'close') => {
   try {
     write(batch)
   } catch (error) {
-    written = { number: batch.number, error: error instanceof Error ? error.message : String(error) }
+    const errcode = error instanceof Error && 'errcode' in error ? error.errcode : undefined
+    written = { number: batch.number, error: error instanceof Error ? error.message : String(error), errcode }
   }
   parentPort?.postMessage(written)
 })

@@ -52,6 +52,20 @@ export interface Overview {
   readonly devices: { readonly online: number; readonly all: number }
   readonly today: { readonly requests: number; readonly refused: number; readonly tokens: number }
   readonly threats: number
+  /** The newest first. */
+  readonly troubles: readonly Trouble[]
+}
+
+/** What is wrong with the gateway's machine, or was within the last hour. */
+export interface Trouble {
+  readonly kind: 'disk_full' | 'disk_unwritable' | 'clock' | 'interface' | 'certificate'
+  readonly since: string
+  /** It is not any more: nothing need be done at once. */
+  readonly over: boolean
+  /** For the terminal. */
+  readonly message: string
+  /** The command or step that helps; empty where there is none. */
+  readonly remedy: string
 }
 
 /** `GET /sotto/admin/people` */

@@ -1,6 +1,5 @@
 /** The rooms' own file. A message is its own outbox: what of it went to whom is in its row and in its parties'. */
-import { chmod } from 'node:fs/promises'
-import { connect, migrate } from '@sotto/provisioning/database.ts'
+import { connect, makePrivate, migrate } from '@sotto/provisioning/database.ts'
 import { Kysely, sql, SqliteDialect, type Generated, type Selectable } from 'kysely'
 import type { Migration } from 'kysely/migration'
 import { createMessageSearch } from './search.ts'
@@ -126,7 +125,7 @@ export async function openRoomDatabase(file: string): Promise<RoomDatabase> {
     dialect: new SqliteDialect({ database: () => connect(file) }),
   })
   await migrate(database, file, migrations)
-  await chmod(file, 0o600)
+  await makePrivate(file)
   return database
 }
 

@@ -6,7 +6,7 @@ import { endpoint } from './endpoint.ts'
 import { ollama, whisper } from './engines.ts'
 import { firewall } from './firewall.ts'
 import { forwarding } from './forwarding.ts'
-import { gateway, microphone } from './gateway.ts'
+import { gateway, microphone, troubles } from './gateway.ts'
 import { overlayInterface } from './interface.ts'
 import { range } from './range.ts'
 import { disk, privacy } from './state.ts'
@@ -24,6 +24,7 @@ const checks: readonly Check[] = [
   certificates,
   clock,
   gateway,
+  troubles,
   microphone,
   ollama,
   whisper,

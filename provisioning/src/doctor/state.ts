@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
-import { stat, statfs } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { diskProblem, lookAtDisk } from '../disk.ts'
 import { failed, ok, warning, type Check } from './check.ts'
 
 /** Below that SQLite and atomic writes begin to fail. */
@@ -28,9 +29,13 @@ export const disk: Check = {
   code: 'disk_space',
   name: 'Disk',
   async run({ state }) {
-    const { bavail, bsize } = await statfs(state.directory)
-    const mebibytes = Math.floor((bavail * bsize) / 1024 ** 2)
-    if (bavail * bsize >= fewBytes) return ok(`${mebibytes} MiB free`)
+    const { freeBytes, fault } = await lookAtDisk(state.directory)
+    if (fault) {
+      const { message, remedy } = diskProblem(state.directory, fault)
+      return failed(message, remedy)
+    }
+    const mebibytes = Math.floor(freeBytes / 1024 ** 2)
+    if (freeBytes >= fewBytes) return ok(`${mebibytes} MiB free`)
     return warning(
       `Only ${mebibytes} MiB are free at ${state.directory}`,
       `Free some: df -h ${state.directory}`,

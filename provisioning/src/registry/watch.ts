@@ -5,6 +5,8 @@ import { readRevision } from './network.ts'
 
 /** A removed or expired device must be out within a second; a look costs some 50 µs. */
 const lookEveryMs = 100
+/** What failed will likely fail at once again, and says so in the log. */
+const failedWaitMs = 1_000
 
 /**
  * Calls `changed` after each change, one call at a time, and at the time that its last call gave, since some
@@ -24,14 +26,16 @@ export function watchRegistry(
     let seen: number | undefined
     let due = until
     while (!stop.signal.aborted) {
+      let wait = lookEveryMs
       try {
         const revision = await readRevision(database)
         if ((seen !== undefined && revision !== seen) || Date.now() >= due) due = await changed()
         seen = revision
       } catch (error) {
         failed(error)
+        wait = failedWaitMs
       }
-      await pause(lookEveryMs, undefined, { signal: stop.signal, ref: false }).catch(() => {})
+      await pause(wait, undefined, { signal: stop.signal, ref: false }).catch(() => {})
     }
   })()
   return async () => {

@@ -157,7 +157,10 @@ async function withFile(
   text: string,
   task: (file: string) => Promise<unknown>,
 ): Promise<void> {
-  const folder = await mkdtemp(join(directory, workName('wg')))
+  // In memory where there is such a place: a disk that takes nothing must not keep an interface down.
+  const folder = await mkdtemp(join(shared, 'sotto-wg-')).catch(() =>
+    mkdtemp(join(directory, workName('wg'))),
+  )
   try {
     const file = join(folder, 'settings')
     await writeFile(file, text, { mode: 0o600, flag: 'wx' })
@@ -166,6 +169,9 @@ async function withFile(
     await rm(folder, { recursive: true, force: true })
   }
 }
+
+/** A file system in memory, as every Linux has it. */
+const shared = '/dev/shm'
 
 /** Public key of an interface; undefined where there is none, null where it has no key yet. */
 async function livePublicKey(name: string): Promise<string | null | undefined> {

@@ -26,7 +26,9 @@ export interface KeeperEvents {
   mended(what: 'interface' | 'peers' | 'rules'): void
   /** It is not as it should be and could not be mended; tried again at the next look. */
   failed(error: unknown): void
-  /** The live peers, at each look. `fresh`: public keys whose counters began at zero since the last. */
+  /** At a look it was as it should be, or is again. */
+  kept(): void
+  /** The live peers, at each look. MUST NOT reject: the interface is kept whatever becomes of what is told. `fresh`: public keys whose counters began at zero since the last. */
   looked(peers: readonly LivePeer[], fresh: ReadonlySet<string>): Promise<void>
 }
 
@@ -128,7 +130,10 @@ export async function keepInterface(
   const stop = new AbortController()
   const watching = (async () => {
     while (await sleeps(lookEveryMs, stop.signal)) {
-      await inTurn(look).catch((error: unknown) => events.failed(error))
+      await inTurn(look).then(
+        () => events.kept(),
+        (error: unknown) => events.failed(error),
+      )
     }
   })()
 

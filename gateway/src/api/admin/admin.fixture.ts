@@ -153,6 +153,7 @@ export async function serveAdmin(options: ServeAdminOptions = {}): Promise<Serve
       fingerprint: 'AB:CD',
       certificateExpiresAt: new Date('2027-01-01T00:00:00Z'),
       implementation: 'kernel',
+      troubles: [],
     }),
   }
   const app = new Hono<AppEnv>()

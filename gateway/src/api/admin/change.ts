@@ -3,6 +3,7 @@
  * it answers. What the control plane refuses is told as it says it.
  */
 import type { Database } from '@sotto/provisioning/database.ts'
+import { isDiskProblem } from '@sotto/provisioning/disk.ts'
 import { Problem } from '@sotto/provisioning/problem.ts'
 import { z } from 'zod'
 import { Failure, type FailureCode } from '../../failure.ts'
@@ -97,7 +98,7 @@ export function conflict(detail: string, message: string, remedy: string): Failu
 
 /** What the control plane refuses, as a refusal of ours; anything else as it is. */
 export function refuse(error: unknown): never {
-  throw error instanceof Problem ? refusalOf(error) : error
+  throw error instanceof Problem && !isDiskProblem(error) ? refusalOf(error) : error
 }
 
 function refusalOf({ code, message, remedy }: Problem): Failure {

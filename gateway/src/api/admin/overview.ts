@@ -3,7 +3,7 @@ import type { Database } from '@sotto/provisioning/database.ts'
 import { requireNetwork } from '@sotto/provisioning/registry/network.ts'
 import { viewDevices } from '@sotto/provisioning/registry/view.ts'
 import type { Reports } from '#ledger/reports.ts'
-import type { Overview } from '#protocol/admin.ts'
+import type { Overview, Trouble } from '#protocol/admin.ts'
 import packageJson from '../../../package.json' with { type: 'json' }
 import type { Route } from '../route.ts'
 import { reading } from './reading.ts'
@@ -25,6 +25,7 @@ export interface Facts {
   readonly certificateExpiresAt: Date
   /** `kernel`, `wireguard-go`, …; undefined while there is no interface. */
   readonly implementation: string | undefined
+  readonly troubles: readonly Trouble[]
 }
 
 const threatDays = 7
@@ -43,7 +44,7 @@ export function overviewRoutes({ database, reports, facts }: OverviewDeps): Rout
     reading('/sotto/admin/overview', 'What one looks at first', async () => {
       const { range4, range6, endpoint } = await requireNetwork(database)
       const devices = await viewDevices(database)
-      const { startedAt, origins, fingerprint, certificateExpiresAt, implementation } = facts()
+      const { startedAt, origins, fingerprint, certificateExpiresAt, implementation, troubles } = facts()
       return {
         version: packageJson.version,
         startedAt: startedAt.toISOString(),
@@ -54,6 +55,7 @@ export function overviewRoutes({ database, reports, facts }: OverviewDeps): Rout
         devices: { online: devices.filter(({ state }) => state === 'online').length, all: devices.length },
         today: await reports.totals(Date.parse(today())),
         threats: await countThreats(),
+        troubles,
       } satisfies Overview
     }),
   ]

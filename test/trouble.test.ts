@@ -1,0 +1,182 @@
+/** What goes wrong with a machine, while a gateway runs and when it starts: it says so, and goes on by itself. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { createDisk, type Disk } from './lab/disk.ts'
+import { sotto, startGateway, startStandIn, trust, type RunningGateway } from './lab/gateway.ts'
+
+const closers: (() => Promise<unknown>)[] = []
+afterEach(async () => {
+  for (const close of closers.splice(0).toReversed()) await close()
+})
+
+/** Generous: the machine may be slow. */
+const soon = { timeout: 60_000, interval: 250 }
+
+/** A command beside the gateway, which does what it is told. */
+async function run(state: string, ...args: string[]) {
+  const { stdout, stderr } = await sotto(...args, '--state', state, '--json')
+  if (stdout === '') throw new Error(stderr)
+  return JSON.parse(stdout)
+}
+
+interface Found {
+  readonly code: string
+  readonly status: string
+  readonly message: string
+  readonly remedy?: string
+}
+
+async function diagnosed(state: string, code: string): Promise<Found | undefined> {
+  const { findings } = await run(state, 'doctor')
+  return findings.find((one: Found) => one.code === code)
+}
+
+describe('the disk of the state', () => {
+  let disk: Disk
+  let state: string
+  let ollama: { readonly url: string; stop(): Promise<void> }
+  beforeEach(async () => {
+    disk = await createDisk()
+    closers.push(disk.close)
+    state = join(disk.path, 'state')
+    ollama = await startStandIn(undefined, 'ollama')
+    closers.push(() => ollama.stop())
+  })
+
+  const start = async (): Promise<RunningGateway> => {
+    const gateway = await startGateway(
+      undefined,
+      state,
+      '--loopback',
+      '--port',
+      '0',
+      '--ollama',
+      ollama.url,
+      '--endpoint',
+      '192.0.2.1',
+    )
+    closers.push(gateway.stop)
+    await trust(state)
+    return gateway
+  }
+  const ask = async ({ origins: [origin] }: RunningGateway, path: string, key?: string) => {
+    const answer = await fetch(`${origin}${path}`, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        ...(key !== undefined && { authorization: `Bearer ${key}` }),
+      },
+      body: JSON.stringify({
+        model: 'stand-in',
+        stream: false,
+        messages: [{ role: 'user', content: 'one two' }],
+      }),
+    })
+    return {
+      status: answer.status,
+      id: answer.headers.get('x-request-id'),
+      retryAfter: Number(answer.headers.get('retry-after')),
+      body: await answer.json(),
+    }
+  }
+  const audited = async (): Promise<(string | null)[]> => {
+    const { requests } = await run(state, 'audit', '--limit', '1000')
+    return requests.map((row: { request_id: string }) => row.request_id)
+  }
+
+  it('that is full: what must be written is refused in words, the rest is answered, and room is enough for all to go on', async () => {
+    const gateway = await start()
+    const { secret } = await run(state, 'key', 'add', 'budgeted')
+    await run(state, 'limit', 'key:budgeted', '--tokens-per-day', '100000')
+    const answered = [await ask(gateway, '/api/chat'), await ask(gateway, '/api/chat', secret)]
+    await expect.poll(audited, soon).toEqual(expect.arrayContaining(answered.map(({ id }) => id)))
+    await disk.fill()
+
+    // A budget is never overspent, so nothing goes on that can't be written down first.
+    const refused = async (path: string) => {
+      await expect.poll(async () => (await ask(gateway, path, secret)).status, soon).toBe(503)
+      return ask(gateway, path, secret)
+    }
+    const words = /disk is full.*by itself/
+    const openai = await refused('/v1/chat/completions')
+    expect(openai).toMatchObject({ body: { error: { message: expect.stringMatching(words) } } })
+    expect(openai.retryAfter).toBeGreaterThan(0)
+    expect(await refused('/api/chat')).toMatchObject({ body: { error: expect.stringMatching(words) } })
+    // Who has no budget is answered: the rows wait in memory.
+    for (let count = 0; count < 20; count += 1) {
+      const one = await ask(gateway, '/api/chat')
+      expect(one).toMatchObject({ status: 200, body: { message: { content: expect.any(String) } } })
+      answered.push(one)
+    }
+    // Each of these has a line in a log that has no room for it, which ended the process.
+    await ollama.stop()
+    for (let count = 0; count < 40; count += 1)
+      expect((await ask(gateway, '/api/chat')).status).toBeGreaterThanOrEqual(500)
+    expect((await sotto('tenant', 'add', 'late', '--state', state)).stderr).toMatch(
+      /disk of .* is full[\s\S]*→ Free some space/,
+    )
+
+    const told = { status: 'failed', remedy: expect.stringContaining(`df -h ${state}`) }
+    await expect.poll(() => diagnosed(state, 'troubles'), soon).toMatchObject(told)
+    expect(await diagnosed(state, 'disk_space')).toMatchObject(told)
+    expect(await diagnosed(state, 'gateway')).toMatchObject({ status: 'ok' })
+    expect((await sotto('status', '--state', state)).stdout).toMatch(/✘ The disk of .* is full[\s\S]*df -h/)
+    expect(gateway.said()).toMatch(/is full/)
+
+    await disk.free()
+    ollama = await startStandIn(undefined, 'ollama', Number(new URL(ollama.url).port))
+    await expect.poll(async () => (await ask(gateway, '/api/chat', secret)).status, soon).toBe(200)
+    await expect.poll(audited, soon).toEqual(expect.arrayContaining(answered.map(({ id }) => id)))
+    await expect.poll(async () => (await run(state, 'status')).troubles, soon).toEqual([])
+    await run(state, 'tenant', 'add', 'late')
+    await gateway.stop()
+    expect((await gateway.process).exitCode).toBe(0)
+    const log = (await readFile(join(state, 'gateway.log'), 'utf8')).trim().split('\n')
+    expect(log.map((line) => JSON.parse(line).msg)).toContain('the ledger could not be written')
+    expect(log.length).toBeGreaterThan(40)
+    await start()
+    expect(await audited()).toEqual(expect.arrayContaining(answered.map(({ id }) => id)))
+  })
+
+  it('that fails and becomes read-only: it says so, and after a repair all that was acknowledged is there', async () => {
+    const gateway = await start()
+    const { secret } = await run(state, 'key', 'add', 'budgeted')
+    await run(state, 'limit', 'key:budgeted', '--tokens-per-day', '100000')
+    const { id } = await ask(gateway, '/api/chat', secret)
+    await expect.poll(audited, soon).toContain(id)
+    await disk.fail()
+
+    await expect.poll(async () => (await ask(gateway, '/api/chat', secret)).status, soon).toBe(503)
+    expect((await ask(gateway, '/api/chat', secret)).body).toMatchObject({
+      error: expect.stringMatching(/disk can’t be written to/),
+    })
+    expect((await ask(gateway, '/api/chat')).status).toBe(200)
+    const told = { status: 'failed', remedy: expect.stringMatching(/dmesg.*remount,rw.*fsck/) }
+    await expect.poll(() => diagnosed(state, 'troubles'), soon).toMatchObject(told)
+    expect(await diagnosed(state, 'disk_space')).toMatchObject(told)
+    expect((await sotto('tenant', 'add', 'late', '--state', state)).stderr).toMatch(
+      /can’t be written to.*\n.*fsck/,
+    )
+    await gateway.stop()
+
+    await disk.repair()
+    await start()
+    expect(await audited()).toContain(id)
+    expect((await run(state, 'key', 'list')).keys).toMatchObject([{ name: 'budgeted', state: 'active' }])
+  })
+
+  it('that is full or read-only when the gateway starts: it says what to do, and changes nothing', async () => {
+    await (await start()).stop()
+    await disk.fill()
+    await expect(start()).rejects.toThrow(/disk of .* is full[\s\S]*→ Free some space: df -h/)
+    await disk.free()
+    await disk.remount('ro')
+    await expect(start()).rejects.toThrow(/can’t be written to: it is read-only[\s\S]*→ .*remount,rw/)
+    expect(
+      (await sotto('doctor', '--state', state)).stdout + (await sotto('doctor', '--state', state)).stderr,
+    ).toMatch(/can’t be written to/)
+    await disk.remount('rw')
+    expect((await ask(await start(), '/api/chat')).status).toBe(200)
+  })
+})
