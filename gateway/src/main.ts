@@ -29,7 +29,7 @@ import { ensurePerson, listPeople } from '@sotto/provisioning/registry/person.ts
 import { readRegistry } from '@sotto/provisioning/registry/registry.ts'
 import { recordTraffic } from '@sotto/provisioning/registry/traffic.ts'
 import { watchRegistry } from '@sotto/provisioning/registry/watch.ts'
-import { lockState, makeState, type State } from '@sotto/provisioning/state.ts'
+import { gatewayId, lockState, makeState, type State } from '@sotto/provisioning/state.ts'
 import { keepInterface, type Keeper, type KeeperEvents } from '@sotto/provisioning/wireguard/keeper.ts'
 import pino, { type Logger } from 'pino'
 import { openAccounts, originOf, type Accounts } from '#accounts/accounts.ts'
@@ -62,6 +62,7 @@ import { openRooms, type Rooms } from '#rooms/rooms.ts'
 import { createHub, type Hub } from '#tunnel/hub.ts'
 import { openOutside, outsideNames, tunnelAuthority, type Pages, type TunnelConfig } from '#tunnel/outside.ts'
 import { tunnelPath } from '#tunnel/protocol.ts'
+import { createValkey, type Valkey } from '#valkey/valkey.ts'
 import { createApp, createOutsideApp, createPlainApp, costOutside, type AppDeps } from './app.ts'
 import { defaultParallel, type GatewayConfig } from './config.ts'
 
@@ -166,8 +167,17 @@ async function open(
     ({ states }) => `${states.chat.kind}, ${states.transcription.kind}`,
   )
   onClose(() => engines.close())
-  const records = await openRecords(config, state, log)
+  const valkey = config.valkey && createValkey(config.valkey, gatewayId(state), log)
+  const records = await openRecords(config, state, log, valkey)
   onClose(() => records.close())
+  if (valkey) {
+    await progress.step('Valkey', valkey.connect, () =>
+      valkey.ready()
+        ? 'limits and budgets are counted there'
+        : 'away: whoever has limits is refused until it is back',
+    )
+    onClose(() => valkey.close())
+  }
   const conversations = await openConversations({ file: state.conversations, log })
   onClose(() => conversations.close())
   const accounts = await openAccounts(config, database, log)
@@ -220,6 +230,7 @@ async function open(
     certs: state.certs,
     identity,
     records,
+    valkey,
     conversations,
     accounts,
     rooms,
@@ -399,6 +410,7 @@ interface ServeDeps extends Surroundings {
   readonly certs: string
   readonly identity: Identity
   readonly records: Records
+  readonly valkey: Valkey | undefined
   readonly conversations: Conversations
   readonly accounts: Accounts
   readonly rooms: Rooms
@@ -508,6 +520,7 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
     sharing: sharing.friends,
     metrics: records.metrics,
     ready: records.healthy,
+    valkey: () => deps.valkey?.ready(),
     enrol: enrolment,
     web,
   }

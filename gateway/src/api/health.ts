@@ -20,16 +20,29 @@ export const health = z.object({
   ok: z.literal(true),
   /** Meshes that are connected to the relay. */
   connected: z.number(),
-  /** `degraded` while a demo answers in place of a real engine. */
+  /** `degraded` while a demo answers in place of a real engine, or limits can’t be counted. */
   status: z.enum(['ok', 'degraded']),
   version: z.string(),
   engines: z.object({ chat: engineState, transcription: engineState }),
+  /** Where limits are counted; left out where this gateway counts its own. */
+  valkey: z.enum(['ready', 'away']).optional(),
 })
 
 export type Health = z.infer<typeof health>
 
+export interface HealthDeps {
+  readonly engines: EngineView
+  /** Whether records can be written. */
+  ready(): boolean
+  /** Meshes that are connected to the relay. */
+  connected(): number
+  /** Whether Valkey is there; undefined where there is none. */
+  valkey(): boolean | undefined
+}
+
 /** What every gateway of its kind is asked by those who watch it. */
-export function healthRoutes(engines: EngineView, ready: () => boolean, connected: () => number): Route[] {
+export function healthRoutes(deps: HealthDeps): Route[] {
+  const { engines, ready } = deps
   const watch = { group: 'guest', method: 'GET', dialect: ollamaDialect, quiet: true } as const
   return [
     {
@@ -52,21 +65,24 @@ export function healthRoutes(engines: EngineView, ready: () => boolean, connecte
       group: 'member',
       path: '/health',
       summary: 'How the engines are',
-      handle: ({ c }) => c.json(readHealth(engines, connected())),
+      handle: ({ c }) => c.json(readHealth(deps)),
     },
   ]
 }
 
-function readHealth(
-  { states }: EngineView,
-  connected: number,
-): Omit<Health, 'engines'> & { engines: EngineStates } {
+function readHealth({
+  connected,
+  engines: { states },
+  valkey,
+}: HealthDeps): Omit<Health, 'engines'> & { engines: EngineStates } {
+  const there = valkey()
   const real = [states.chat, states.transcription].every(({ kind, ready }) => kind !== 'demo' && ready)
   return {
     ok: true,
-    connected,
-    status: real ? 'ok' : 'degraded',
+    connected: connected(),
+    status: real && there !== false ? 'ok' : 'degraded',
     version: packageJson.version,
     engines: states,
+    ...(there !== undefined && { valkey: there ? 'ready' : 'away' }),
   }
 }
