@@ -45,7 +45,11 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   usage: async () => (await import('@sotto/gateway/commands/usage.ts')).usageCommand(output),
   audit: async () => (await import('@sotto/gateway/commands/audit.ts')).auditCommand(output),
   admin: async () => (await import('@sotto/gateway/commands/admin.ts')).adminCommand(output),
-  doctor: async () => (await import('@sotto/provisioning/commands/doctor.ts')).doctorCommand(output),
+  async doctor() {
+    const { doctorCommand } = await import('@sotto/provisioning/commands/doctor.ts')
+    const { valkey } = await import('@sotto/gateway/valkey/check.ts')
+    return doctorCommand(output, [valkey])
+  },
   async join() {
     const { joinCommand } = await import('@sotto/provisioning/commands/join.ts')
     return joinCommand({ output, notice: progress.notice, asked: terminal.asked })

@@ -47,6 +47,8 @@ export interface AppDeps extends RouteDeps {
   readonly metrics: Registry
   /** Whether records can be written. */
   ready(): boolean
+  /** Whether Valkey is there; undefined where there is none. */
+  valkey(): boolean | undefined
   readonly enrol: EnrolDeps
   /** What `nuxt generate` made. */
   readonly web: string
@@ -72,12 +74,13 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     outside: accounts.outside,
   }
   const documented = [
-    ...healthRoutes(
-      deps.api.engines,
-      deps.ready,
-      () => relay.meshes.length,
-      () => admin.facts().troubles,
-    ),
+    ...healthRoutes({
+      engines,
+      ready: deps.ready,
+      connected: () => relay.meshes.length,
+      valkey: deps.valkey,
+      troubles: () => admin.facts().troubles,
+    }),
     ...models,
     ...native,
     ...serviceRoutes(deps.services, deps.api),

@@ -107,12 +107,18 @@ origins: [https://chat.home/]
     ['a voice that is none', 'speech: { engine: sherpa, model: hal }', /speech: has one of these.*kokoro/],
     ['a Whisper that is none', 'embedded: { whisper: huge }', /embedded.*whisper-tiny\.en/],
     ['mail by no way', 'mail: { url: http://x, from: a@b.c }', /mail\.url: is no smtp/],
+    ['mail at no address', 'mail: { url: post, from: a@b.c }', /mail\.url: is no smtp/],
     ['a password in an address', 'mail: { url: "smtp://a:b@x", from: a@b.c }', /mail\.url: holds a password/],
     [
       'a password that is not there',
       'mail: { url: smtp://x, from: a@b.c, passwordFile: p }',
       /passwordFile: p can’t/,
     ],
+    ['a store that is none', 'valkey: http://x', /valkey\.url: is no redis/],
+    ['a store at no address', 'valkey: yes please', /valkey\.url: is no redis/],
+    ['a store that has no address', 'valkey: 6379', /valkey/],
+    ['a password in its address', 'valkey: { url: "redis://:b@x" }', /valkey.*holds a password/],
+    ['a store by a name', 'valkey: redis://x/limits', /valkey.*a database that is no number/],
     ['sign-up without mail', 'accounts: { signUp: true }', /signUp: without mail/],
     ['what is no YAML', 'backends: [', /can’t be read/],
   ] as const)
@@ -138,6 +144,7 @@ origins: [https://chat.home/]
       'services',
       'speech',
       'tunnel',
+      'valkey',
       'whisper',
     ])
   })
@@ -156,6 +163,29 @@ origins: [https://chat.home/]
       await chmod(join(folder, 'mail.password'), 0o600)
       expect(readConfig({ state: folder }).mail).toMatchObject({ password: 'a secret', ca: undefined })
     } finally {
+      await rm(folder, { recursive: true })
+    }
+  })
+
+  it('has the password of Valkey from a file or the environment, and is told of a host alone', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'sotto-config-'))
+    const write = (valkey: unknown) => writeFile(join(folder, 'config.yaml'), JSON.stringify({ valkey }))
+    process.env.SOTTO_VALKEY_PASSWORD = 'from outside'
+    try {
+      await write('redis://valkey:6380/2')
+      expect(readConfig({ state: folder }).valkey).toEqual({
+        url: 'redis://valkey:6380/2',
+        password: 'from outside',
+        ca: undefined,
+      })
+      await write({ url: 'rediss://sotto@valkey', passwordFile: 'valkey.password' })
+      await writeFile(join(folder, 'valkey.password'), 'a secret\n', { mode: 0o640 })
+      await chmod(join(folder, 'valkey.password'), 0o640)
+      expect(() => readConfig({ state: folder })).toThrow('others may read valkey.password')
+      await chmod(join(folder, 'valkey.password'), 0o600)
+      expect(readConfig({ state: folder }).valkey).toMatchObject({ password: 'a secret' })
+    } finally {
+      delete process.env.SOTTO_VALKEY_PASSWORD
       await rm(folder, { recursive: true })
     }
   })

@@ -8,6 +8,7 @@ import ms from 'ms'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import type { MailConfig } from '#accounts/mailer.ts'
+import type { ValkeyConfig } from '#valkey/valkey.ts'
 import { voices, whispers } from '#engines/models.ts'
 
 /** High, so that no web server has it and no root is needed for it. */
@@ -60,6 +61,13 @@ const listenAddress = z.string().transform((value, context) => {
 const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'is no name of small letters, digits and dashes')
 
 const namesOf = (models: readonly { readonly name: string }[]): string[] => models.map((one) => one.name)
+
+const withoutPassword = (url: string): boolean => (URL.parse(url)?.password ?? '') === ''
+const passwordInUrl = 'holds a password: put it into passwordFile'
+const valkeyUrl = z
+  .url({ protocol: /^rediss?$/, error: 'is no redis:// or rediss:// address' })
+  .refine(withoutPassword, passwordInUrl)
+  .refine((url) => /^(?:\/\d*)?$/.test(URL.parse(url)?.pathname ?? ''), 'has a database that is no number')
 
 /** `config.yaml`. What it leaves out has its default. */
 const file = z.strictObject({
@@ -173,13 +181,26 @@ const file = z.strictObject({
     .strictObject({
       url: z
         .url({ protocol: /^smtps?$/, error: 'is no smtp:// or smtps:// address' })
-        .refine((url) => new URL(url).password === '', 'holds a password: put it into passwordFile'),
+        .refine(withoutPassword, passwordInUrl),
       from: z.string().min(3),
       /** One that nobody else may read; left out, SOTTO_MAIL_PASSWORD. */
       passwordFile: z.string().min(1).optional(),
       /** PEM, where the server’s certificate is of no public authority. */
       ca: z.string().min(1).optional(),
     })
+    .optional(),
+  /** Valkey or Redis, where several gateways count limits and budgets together; left out, each counts its own. */
+  valkey: z
+    .preprocess(
+      (given) => (typeof given === 'string' ? { url: given } : given),
+      z.strictObject({
+        url: valkeyUrl,
+        /** One that nobody else may read; left out, SOTTO_VALKEY_PASSWORD. */
+        passwordFile: z.string().min(1).optional(),
+        /** PEM, where the server’s certificate is of no public authority. */
+        ca: z.string().min(1).optional(),
+      }),
+    )
     .optional(),
   /** The relay for friends' gateways and other meshes. */
   relay: z
@@ -201,6 +222,7 @@ const checked = file.refine(({ relay, tunnel }) => !relay.outside || tunnel !== 
 export type GatewayConfig = z.infer<typeof options> & {
   readonly file: z.infer<typeof file>
   readonly mail?: MailConfig
+  readonly valkey?: ValkeyConfig
 }
 
 /**
@@ -227,14 +249,22 @@ export function readConfig(given: Record<string, unknown>): GatewayConfig {
   const written = read.data.config !== undefined || existsSync(place) ? readFile(place) : {}
   const config = checked.safeParse(written)
   if (config.success) {
-    const mail = config.data.mail && readMail(place, config.data.mail)
+    const mail = config.data.mail && {
+      ...secretsOf('mail', place, config.data.mail, process.env.SOTTO_MAIL_PASSWORD),
+      url: config.data.mail.url,
+      from: config.data.mail.from,
+    }
+    const valkey = config.data.valkey && {
+      ...secretsOf('valkey', place, config.data.valkey, process.env.SOTTO_VALKEY_PASSWORD),
+      url: config.data.valkey.url,
+    }
     if (config.data.accounts.signUp && !mail)
       throw new Problem(
         'config',
         `${place}: accounts.signUp: without mail nobody’s address is verified.`,
         'Say how mail is sent, with mail: { url, from }.',
       )
-    return { ...read.data, file: config.data, ...(mail && { mail }) }
+    return { ...read.data, file: config.data, ...(mail && { mail }), ...(valkey && { valkey }) }
   }
   const [issue] = config.error.issues
   const keys = issue?.code === 'unrecognized_keys' ? issue.keys.join(', ') : ''
@@ -245,32 +275,28 @@ export function readConfig(given: Record<string, unknown>): GatewayConfig {
   )
 }
 
-/** With the secrets that the file only names. */
-function readMail(
+/** What a part of the file only names. */
+function secretsOf(
+  part: string,
   place: string,
-  { url, from, passwordFile, ca }: NonNullable<z.infer<typeof file>['mail']>,
-): MailConfig {
+  { passwordFile, ca }: { readonly passwordFile?: string | undefined; readonly ca?: string | undefined },
+  fromEnvironment: string | undefined,
+): { readonly password: string | undefined; readonly ca: string | undefined } {
   const read = (field: string, named: string): string => {
     try {
       return readFileSync(resolve(dirname(place), named), 'utf8')
     } catch (error) {
-      throw new Problem('config', `${place}: mail.${field}: ${named} can’t be read.`, '', error)
+      throw new Problem('config', `${place}: ${part}.${field}: ${named} can’t be read.`, '', error)
     }
   }
-  const password =
-    passwordFile === undefined ? process.env.SOTTO_MAIL_PASSWORD : read('passwordFile', passwordFile).trim()
+  const password = passwordFile === undefined ? fromEnvironment : read('passwordFile', passwordFile).trim()
   if (passwordFile !== undefined && (statSync(resolve(dirname(place), passwordFile)).mode & 0o077) !== 0)
     throw new Problem(
       'config',
-      `${place}: mail.passwordFile: others may read ${passwordFile}.`,
+      `${place}: ${part}.passwordFile: others may read ${passwordFile}.`,
       `chmod 600 ${passwordFile}`,
     )
-  return {
-    url,
-    from,
-    password,
-    ca: ca === undefined ? undefined : read('ca', ca),
-  }
+  return { password, ca: ca === undefined ? undefined : read('ca', ca) }
 }
 
 function readFile(place: string): unknown {

@@ -29,7 +29,7 @@ import { ensurePerson, listPeople } from '@sotto/provisioning/registry/person.ts
 import { readRegistry } from '@sotto/provisioning/registry/registry.ts'
 import { recordTraffic } from '@sotto/provisioning/registry/traffic.ts'
 import { watchRegistry } from '@sotto/provisioning/registry/watch.ts'
-import { lockState, makeState, sweepState, type State } from '@sotto/provisioning/state.ts'
+import { gatewayId, lockState, makeState, sweepState, type State } from '@sotto/provisioning/state.ts'
 import { keepInterface, type Keeper, type KeeperEvents } from '@sotto/provisioning/wireguard/keeper.ts'
 import pino, { type Logger } from 'pino'
 import { openAccounts, originOf, type Accounts } from '#accounts/accounts.ts'
@@ -68,6 +68,7 @@ import { createTroubles, type Troubles } from '#troubles/troubles.ts'
 import { createHub, type Hub } from '#tunnel/hub.ts'
 import { openOutside, outsideNames, tunnelAuthority, type Pages, type TunnelConfig } from '#tunnel/outside.ts'
 import { tunnelPath } from '#tunnel/protocol.ts'
+import { createValkey, type Valkey } from '#valkey/valkey.ts'
 import { createApp, createOutsideApp, createPlainApp, costOutside, type AppDeps } from './app.ts'
 import { defaultParallel, type GatewayConfig } from './config.ts'
 
@@ -177,8 +178,17 @@ async function open(
     ({ states }) => `${states.chat.kind}, ${states.transcription.kind}`,
   )
   onClose(() => engines.close())
-  const records = await openRecords(config, state, log)
+  const valkey = config.valkey && createValkey(config.valkey, gatewayId(state), log)
+  const records = await openRecords(config, state, log, valkey)
   onClose(() => records.close())
+  if (valkey) {
+    await progress.step('Valkey', valkey.connect, () =>
+      valkey.ready()
+        ? 'limits and budgets are counted there'
+        : 'away: whoever has limits is refused until it is back',
+    )
+    onClose(() => valkey.close())
+  }
   const { notice } = progress
   const { healthy } = records
   onClose(watchDisk({ directory: state.directory, healthy, troubles, notice }))
@@ -238,6 +248,7 @@ async function open(
     certs: state.certs,
     identity,
     records,
+    valkey,
     conversations,
     accounts,
     rooms,
@@ -439,6 +450,7 @@ interface ServeDeps extends Surroundings {
   readonly certs: string
   readonly identity: Identity
   readonly records: Records
+  readonly valkey: Valkey | undefined
   readonly conversations: Conversations
   readonly accounts: Accounts
   readonly rooms: Rooms
@@ -548,6 +560,7 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
     sharing: sharing.friends,
     metrics: records.metrics,
     ready: records.healthy,
+    valkey: () => deps.valkey?.ready(),
     enrol: enrolment,
     web,
   }

@@ -3,6 +3,7 @@
  * every file is replaced whole or not at all, and one process at a time serves from it.
  */
 import { existsSync, readFileSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
 import { chmod, mkdir, readdir, rm } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -71,10 +72,11 @@ export async function makeState(directory?: string): Promise<State> {
     )
   })
   if (existsSync(join(state.directory, markerFile))) {
-    checkMarker(state)
+    const marker = checkMarker(state)
     checkOwner(state)
     await requireDisk(state.directory)
     await chmod(state.directory, 0o700)
+    if (marker.id === undefined) await writeMarker(state, { ...marker, id: randomUUID() })
     return state
   }
   if ((await readdir(state.directory)).length > 0)
@@ -83,11 +85,16 @@ export async function makeState(directory?: string): Promise<State> {
       `${state.directory} is not empty and is not a Sotto state directory.`,
       'Choose an empty or new directory with --state DIR.',
     )
-  const { default: writeFileAtomic } = await import('write-file-atomic')
-  const made = JSON.stringify({ sotto: 1, createdAt: new Date().toISOString() })
-  await writeFileAtomic(join(state.directory, markerFile), `${made}\n`, { mode: 0o600 })
+  await writeMarker(state, { sotto: 1, createdAt: new Date().toISOString(), id: randomUUID() })
   await chmod(state.directory, 0o700)
   return state
+}
+
+/** What tells the gateway of this directory from any other, for good. Throws a `Problem`. */
+export function gatewayId(state: State): string {
+  const { id } = checkMarker(state)
+  if (id === undefined) throw damaged(state)
+  return id
 }
 
 /** Opens a directory that `sotto up` made. Throws a `Problem` where there is none. */
@@ -180,15 +187,41 @@ function isRunning(pid: number): boolean {
   }
 }
 
-function checkMarker(state: State): void {
+interface Marker {
+  readonly sotto: 1
+  readonly createdAt?: string
+  /** Of the gateway; those that were made before it had one get it when they are served from. */
+  readonly id?: string
+}
+
+function checkMarker(state: State): Marker {
   const text = readFileSync(join(state.directory, markerFile), 'utf8')
   const marker = parse(text)
-  if (typeof marker !== 'object' || marker === null || !('sotto' in marker) || marker.sotto !== 1)
-    throw new Problem(
-      'state_damaged',
-      `${join(state.directory, markerFile)} is not what Sotto writes: the directory is damaged or newer than this version.`,
-      'Use the Sotto version that wrote it, restore it from a backup, or start anew with --state DIR.',
-    )
+  if (!isMarker(marker)) throw damaged(state)
+  return marker
+}
+
+function isMarker(value: unknown): value is Marker {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'sotto' in value &&
+    value.sotto === 1 &&
+    (!('id' in value) || typeof value.id === 'string')
+  )
+}
+
+async function writeMarker({ directory }: State, marker: Marker): Promise<void> {
+  const { default: writeFileAtomic } = await import('write-file-atomic')
+  await writeFileAtomic(join(directory, markerFile), `${JSON.stringify(marker)}\n`, { mode: 0o600 })
+}
+
+function damaged({ directory }: State): Problem {
+  return new Problem(
+    'state_damaged',
+    `${join(directory, markerFile)} is not what Sotto writes: the directory is damaged or newer than this version.`,
+    'Use the Sotto version that wrote it, restore it from a backup, or start anew with --state DIR.',
+  )
 }
 
 function parse(text: string): unknown {

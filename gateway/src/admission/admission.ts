@@ -2,12 +2,12 @@
  * May they, now? The caller's scopes, then how many are open, requests and tokens per minute, and budgets. What
  * was taken for a request is given back when it settles, whatever its end was.
  */
-import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import { fullName } from '#protocol/model-name.ts'
 import { noSuchModel } from '#engines/no-model.ts'
 import type { Held, Member } from '#identity/caller.ts'
 import { Failure } from '../failure.ts'
-import type { Budgets, Reservation } from './budgets.ts'
+import type { Budgets } from './budgets.ts'
+import type { Left, Limit, Rates } from './rates.ts'
 
 export interface Wish {
   /** What it is for: one of the registry's `services`, or a service of the config by its name. */
@@ -52,30 +52,16 @@ export interface Admission {
 /** An answer's length where neither the caller nor the admin says one: a long one of a chat. */
 export const defaultOutputTokens = 4_096
 
-const minute = 60
-
-export function createAdmission(budgets: Budgets): Admission {
-  const open = new Map<string, number>()
-  /** One for each rate that there is, since a limiter has its points for all who use it. */
-  const limiters = new Map<number, RateLimiterMemory>()
-  const limiter = (points: number): RateLimiterMemory => {
-    const known = limiters.get(points)
-    if (known) return known
-    const made = new RateLimiterMemory({ points, duration: minute })
-    limiters.set(points, made)
-    return made
-  }
-  const rateOf = ({ subject, label }: Held, what: Rate['what'], limit: number | null): Rate[] =>
-    limit === null ? [] : [{ what, name: `${what} ${subject}`, label, limit, limiter: limiter(limit) }]
+export function createAdmission(budgets: Budgets, rates: Rates): Admission {
   /** What holds a caller stays the same from request to request, until the admin changes it. */
   const known = new WeakMap<readonly Held[], Terms>()
   const termsOf = ({ held }: Member): Terms => {
     const found = known.get(held)
     if (found) return found
     const made: Terms = {
-      requests: held.flatMap((one) => rateOf(one, 'requests', one.requestsPerMinute)),
-      tokens: held.flatMap((one) => rateOf(one, 'tokens', one.tokensPerMinute)),
-      concurrent: held.filter((one) => one.concurrent !== null),
+      requests: held.flatMap((one) => limitOf(one, one.requestsPerMinute)),
+      tokens: held.flatMap((one) => limitOf(one, one.tokensPerMinute)),
+      concurrent: held.flatMap((one) => limitOf(one, one.concurrent)),
       models: held.flatMap(({ models }) => (models === null ? [] : [models.map(expressionOf)])),
       limitsTokens: held.some(
         (one) => one.tokensPerMinute ?? one.tokensPerDay ?? one.tokensPerMonth ?? one.tokensInTotal,
@@ -85,24 +71,6 @@ export function createAdmission(budgets: Budgets): Admission {
     return made
   }
 
-  /** @param taken gets each that was taken from, also where a later one refuses */
-  const take = async (
-    rates: readonly Rate[],
-    points: number,
-    headers: Record<string, string>,
-    taken: Rate[],
-  ): Promise<void> => {
-    let tightest = Infinity
-    for (const rate of rates) {
-      const state = await rate.limiter.consume(rate.name, points).catch((refused: unknown) => refused)
-      if (!(state instanceof RateLimiterRes)) throw state
-      taken.push(rate)
-      if (state.consumedPoints > rate.limit) throw tooFast(rate, points, state)
-      const left = state.remainingPoints / rate.limit
-      if (left < tightest) Object.assign(headers, rateHeaders(rate, state))
-      tightest = Math.min(tightest, left)
-    }
-  }
   const mayUse = (caller: Member, model: string): boolean =>
     termsOf(caller).models.every((list) => list.some((one) => one.test(fullName(model))))
 
@@ -113,37 +81,34 @@ export function createAdmission(budgets: Budgets): Admission {
       if (model !== undefined && !mayUse(caller, model)) throw noSuchModel(model)
       if (caller.held.length === 0) return { headers: none, output: tokens?.output, settle() {} }
       const terms = termsOf(caller)
-      const opened: string[] = []
-      const taken: Rate[] = []
       const output = tokens && (tokens.output ?? (terms.limitsTokens ? defaultOutputTokens : undefined))
       const estimate = (tokens?.inputEstimate ?? 0) + (output ?? 0)
-      const headers: Record<string, string> = {}
+      const taken = await rates.take({
+        open: connected ? [] : terms.concurrent,
+        requests: terms.requests,
+        tokens: tokens ? terms.tokens : [],
+        points: estimate,
+      })
       try {
-        if (!connected) for (const one of terms.concurrent) opened.push(enter(open, one))
-        await take(terms.requests, 1, headers, [])
-        let reservation: Reservation | undefined
-        if (tokens) {
-          await take(terms.tokens, estimate, headers, taken)
-          const least = tokens.inputBound + (tokens.output ?? 1)
-          reservation = await budgets.reserve(caller.held, least, tokens.inputBound + (output ?? 0))
-        }
-        let settled = false
+        const reservation =
+          tokens &&
+          (await budgets.reserve(
+            caller.held,
+            tokens.inputBound + (tokens.output ?? 1),
+            tokens.inputBound + (output ?? 0),
+          ))
         return {
-          headers,
+          headers: { ...rateHeaders('requests', taken.requests), ...rateHeaders('tokens', taken.tokens) },
           output:
             reservation && tokens && terms.limitsTokens ? reservation.tokens - tokens.inputBound : output,
           settle({ input, output: made }) {
-            if (settled) return
-            settled = true
             reservation?.settle(input + made)
-            for (const subject of opened) leave(open, subject)
             // What was taken for its tokens was an estimate.
-            for (const rate of taken) giveBack(rate, estimate - input - made)
+            taken.settle(estimate - input - made)
           },
         }
       } catch (error) {
-        for (const subject of opened) leave(open, subject)
-        for (const rate of taken) giveBack(rate, estimate)
+        taken.settle(estimate)
         throw error
       }
     },
@@ -159,9 +124,9 @@ export function requireService({ held }: Member, service: string): void {
 
 /** What holds a caller, as it is asked for. */
 interface Terms {
-  readonly requests: readonly Rate[]
-  readonly tokens: readonly Rate[]
-  readonly concurrent: readonly Held[]
+  readonly requests: readonly Limit[]
+  readonly tokens: readonly Limit[]
+  readonly concurrent: readonly Limit[]
   /** Of each that limits them, what matches those that may be used. */
   readonly models: readonly (readonly RegExp[])[]
   readonly limitsTokens: boolean
@@ -169,46 +134,23 @@ interface Terms {
 
 const none: Readonly<Record<string, string>> = {}
 
-interface Rate {
-  readonly what: 'requests' | 'tokens'
-  /** In its limiter. */
-  readonly name: string
-  readonly label: string
-  readonly limit: number
-  readonly limiter: RateLimiterMemory
+function limitOf({ subject, label }: Held, limit: number | null): Limit[] {
+  return limit === null ? [] : [{ subject, label, limit }]
 }
 
-/** More than was taken where `points` are fewer than nought. */
-function giveBack({ limiter, name }: Rate, points: number): void {
-  if (points > 0) void limiter.reward(name, points)
-  if (points < 0) void limiter.penalty(name, -points)
-}
-
-/** As OpenAI writes them: what is left, and when it is whole again. */
-function rateHeaders({ what, limit }: Rate, state: RateLimiterRes): Record<string, string> {
-  const remaining = String(Math.max(0, state.remainingPoints))
-  const reset = `${Math.ceil(state.msBeforeNext / 1000)}s`
-  return what === 'requests'
-    ? {
-        'x-ratelimit-limit-requests': String(limit),
-        'x-ratelimit-remaining-requests': remaining,
-        'x-ratelimit-reset-requests': reset,
-      }
-    : {
-        'x-ratelimit-limit-tokens': String(limit),
-        'x-ratelimit-remaining-tokens': remaining,
-        'x-ratelimit-reset-tokens': reset,
-      }
-}
-
-function tooFast(rate: Rate, points: number, { msBeforeNext }: RateLimiterRes): Failure {
-  const message =
-    points > rate.limit
-      ? `This request may come to ${points} tokens, and the ${rate.label} has ${rate.limit} a minute. Ask for a shorter answer.`
-      : `The ${rate.label} has had its ${rate.limit} ${rate.what} for this minute.`
-  return new Failure('rate_limited', message, undefined, {
-    retryAfter: Math.max(1, Math.ceil(msBeforeNext / 1000)),
-  })
+/** As OpenAI writes them, of the limit that has the least left: how much, and when it is whole again. */
+function rateHeaders(what: 'requests' | 'tokens', all: readonly Left[]): Record<string, string> {
+  const [first, ...rest] = all
+  if (!first) return {}
+  const { limit, remaining, msBeforeNext } = rest.reduce(
+    (least, one) => (one.remaining / one.limit < least.remaining / least.limit ? one : least),
+    first,
+  )
+  return {
+    [`x-ratelimit-limit-${what}`]: String(limit),
+    [`x-ratelimit-remaining-${what}`]: String(Math.max(0, remaining)),
+    [`x-ratelimit-reset-${what}`]: `${Math.ceil(msBeforeNext / 1000)}s`,
+  }
 }
 
 /**
@@ -218,24 +160,4 @@ function tooFast(rate: Rate, points: number, { msBeforeNext }: RateLimiterRes): 
 function expressionOf(pattern: string): RegExp {
   const full = pattern.includes('*') ? pattern : fullName(pattern)
   return new RegExp(`^${full.split('*').map(RegExp.escape).join('[^@]*')}$`, 'i')
-}
-
-/** Gives the subject, for `leave`. */
-function enter(open: Map<string, number>, { subject, label, concurrent }: Held): string {
-  const count = (open.get(subject) ?? 0) + 1
-  if (concurrent !== null && count > concurrent)
-    throw new Failure(
-      'rate_limited',
-      `The ${label} has ${concurrent} requests open, as many as it may.`,
-      undefined,
-      { retryAfter: 1 },
-    )
-  open.set(subject, count)
-  return subject
-}
-
-function leave(open: Map<string, number>, subject: string): void {
-  const count = (open.get(subject) ?? 1) - 1
-  if (count === 0) open.delete(subject)
-  else open.set(subject, count)
 }

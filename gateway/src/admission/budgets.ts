@@ -7,6 +7,7 @@ import { isDiskProblem } from '@sotto/provisioning/disk.ts'
 import type { Held } from '#identity/caller.ts'
 import type { Ledger, Spending } from '#ledger/ledger.ts'
 import { diskFailure, Failure } from '../failure.ts'
+import { Account, paceMs } from './account.ts'
 import { windowsAt, type Windows } from './window.ts'
 
 export interface Budgets {
@@ -18,7 +19,7 @@ export interface Budgets {
    */
   reserve(held: readonly Held[], least: number, wanted: number): Promise<Reservation>
   /** Tokens spent, or on their way, in the windows of now. */
-  spent(subject: string): Spent
+  spent(subject: string): Promise<Spent>
   /** Writes that nothing is held but for what is on its way. */
   release(): void
 }
@@ -35,81 +36,41 @@ export interface Reservation {
   settle(used: number): void
 }
 
-/** A budget in a window. The ledger writes what it is when it writes. */
-class Account implements Spending {
-  readonly subject: string
-  readonly window: string
-  used: number
-  /** Of requests that are on their way. */
-  reserved = 0
-  /** What is on disk at the least, as used and held together. */
-  durable: number
-  /** What the next write says. */
-  written: number
-  /** Writes on their way that raise it, with what they say at the least. */
-  readonly rising = new Set<{ total: number }>()
-  landing: Promise<void> = landed
-  /** Reserved in this and in the last tenth of a second: at that pace more is held, so that not each waits. */
-  recent = 0
-  before = 0
-  since = 0
-  /** Stays held between requests, so that the next one like the last does not wait for the disk. */
-  float = 0
-
-  constructor(subject: string, window: string, used = 0) {
-    this.subject = subject
-    this.window = window
-    this.used = used
-    this.durable = used
-    this.written = used
-  }
-
-  get taken(): number {
-    return this.used + this.reserved
-  }
-
-  get held(): number {
-    return this.written - this.used
-  }
-
-  /** What is held beyond what is taken: enough for the pace of now, and for the next few at any. */
-  get slack(): number {
-    return Math.max(this.float, 2 * this.before)
-  }
-
-  lower(to: number): void {
-    this.written = Math.min(this.written, to)
-    this.durable = Math.min(this.durable, to)
-    for (const write of this.rising) write.total = Math.min(write.total, to)
-  }
-
-  pace(tokens: number, now: number): void {
-    if (now - this.since >= paceMs) {
-      this.before = now - this.since < 2 * paceMs ? this.recent : 0
-      this.recent = 0
-      this.since = now
-    }
-    this.recent += tokens
-  }
+/** What several gateways have taken of the budgets that they share. */
+export interface SharedBudgets {
+  /** @param raise is told of tokens that this gateway had taken of it and knew nothing of */
+  follow(account: Account, raise: (tokens: number) => void): void
+  /**
+   * Takes of each as many tokens as all of them have left, at most `wanted`. Throws a `Failure` `unavailable`.
+   *
+   * @returns the tokens; or the place of the budget that has fewer than `least`, and what it has
+   */
+  take(limits: readonly BudgetLimit[], least: number, wanted: number): Promise<number | Short>
+  giveBack(limits: readonly BudgetLimit[], tokens: number): void
+  /** What all have of the subject's budgets in these windows; undefined while that is not known. */
+  taken(subject: string, windows: readonly string[]): Promise<readonly number[] | undefined>
 }
 
-interface Limit {
+export interface Short {
+  readonly at: number
+  readonly left: number
+}
+
+export interface BudgetLimit {
   readonly account: Account
   readonly limit: number
   readonly label: string
   readonly name: string
 }
 
-const paceMs = 100
 /** A crash takes what is held for spent: between requests that is never more than this part of a budget. */
 const floatPart = 0.01
 const floatRequests = 16
-const landed = Promise.resolve()
 
 export function createBudgets(
   ledger: Pick<Ledger, 'spend' | 'note'>,
   before: readonly Spending[],
-  now: () => number = Date.now,
+  shared?: SharedBudgets,
 ): Budgets {
   // What a crash left on its way counts as spent.
   const accounts = new Map(
@@ -119,22 +80,30 @@ export function createBudgets(
     ]),
   )
   ledger.note(accounts.values())
+  const share = (one: Account): void =>
+    shared?.follow(one, (tokens) => {
+      one.used += tokens
+      one.written = Math.max(one.written, one.taken)
+      ledger.note([one])
+    })
+  accounts.forEach(share)
   const account = (subject: string, window: string): Account => {
     const name = nameOf(subject, window)
     const known = accounts.get(name)
     if (known) return known
     const made = new Account(subject, window)
     accounts.set(name, made)
+    share(made)
     return made
   }
 
   /** What holds a caller stays the same from request to request, until the day ends or the admin changes it. */
   const known = new WeakMap<
     readonly Held[],
-    { readonly windows: Windows; readonly limits: readonly Limit[] }
+    { readonly windows: Windows; readonly limits: readonly BudgetLimit[] }
   >()
-  const limitsOf = (held: readonly Held[]): readonly Limit[] => {
-    const windows = windowsAt(now())
+  const limitsOf = (held: readonly Held[]): readonly BudgetLimit[] => {
+    const windows = windowsAt(Date.now())
     const found = known.get(held)
     if (found?.windows === windows) return found.limits
     const limits = held.flatMap((one) =>
@@ -164,7 +133,7 @@ export function createBudgets(
       rest()
     }, 2 * paceMs).unref()
   }
-  const secure = async (limits: readonly Limit[]): Promise<void> => {
+  const secure = async (limits: readonly BudgetLimit[]): Promise<void> => {
     const short = limits.filter(({ account: one }) => one.taken > one.durable)
     if (short.length === 0) return
     const more = short.filter(({ account: one }) => one.taken > one.written || one.rising.size === 0)
@@ -197,13 +166,22 @@ export function createBudgets(
           room = roomIn(one)
           tightest = one
         }
-      if (room < least || room <= 0) throw spent(tightest, least)
-      const tokens = Math.min(wanted, room)
+      if (room < least || room <= 0) throw spent(tightest, least, tightest ? roomIn(tightest) : 0)
+      let tokens = Math.min(wanted, room)
       for (const { account: one, limit } of limits) {
         one.reserved += tokens
+        one.asked += tokens
         one.float =
           tokens > limit * floatPart ? 0 : Math.floor(Math.min(floatRequests * tokens, limit * floatPart))
-        one.pace(tokens, now())
+        one.pace(tokens, Date.now())
+      }
+      /** Down to what was granted; the rest was asked for and is let go. */
+      const grant = (granted: number): void => {
+        for (const { account: one } of limits) {
+          one.asked -= tokens
+          one.reserved -= tokens - granted
+        }
+        tokens = granted
       }
       let open = true
       const settle = (used: number): void => {
@@ -212,17 +190,19 @@ export function createBudgets(
         for (const { account: one } of limits) {
           one.reserved -= tokens
           one.used += used
-          one.pace(0, now())
+          one.pace(0, Date.now())
           // What is held goes down to what is needed at the pace of now.
           one.lower(one.taken + one.slack)
           one.written = Math.max(one.written, one.taken)
           ledger.note([one])
         }
+        if (tokens !== used) shared?.giveBack(limits, tokens - used)
         restSoon()
       }
       try {
         await secure(limits)
       } catch (error) {
+        grant(0)
         settle(0)
         if (isDiskProblem(error)) throw diskFailure(error.code, error)
         throw new Failure(
@@ -232,12 +212,25 @@ export function createBudgets(
           { retryAfter: 5 },
         )
       }
+      try {
+        // After it is on disk: what the others are told of it outlives this process.
+        const granted = shared ? await shared.take(limits, least, tokens) : tokens
+        if (typeof granted !== 'number') throw spent(limits[granted.at], least, granted.left)
+        grant(granted)
+      } catch (error) {
+        grant(0)
+        settle(0)
+        throw error
+      }
       return { tokens, settle }
     },
-    spent(subject) {
-      const { tokensPerDay, tokensPerMonth, tokensInTotal } = windowsAt(now())
-      const taken = (window: string) => accounts.get(nameOf(subject, window))?.taken ?? 0
-      return { day: taken(tokensPerDay), month: taken(tokensPerMonth), total: taken(tokensInTotal) }
+    async spent(subject) {
+      const { tokensPerDay, tokensPerMonth, tokensInTotal } = windowsAt(Date.now())
+      const windows = [tokensPerDay, tokensPerMonth, tokensInTotal]
+      const [day = 0, month = 0, total = 0] =
+        (await shared?.taken(subject, windows)) ??
+        windows.map((window) => accounts.get(nameOf(subject, window))?.taken ?? 0)
+      return { day, month, total }
     },
     release() {
       for (const one of accounts.values()) one.float = 0
@@ -250,15 +243,14 @@ function nameOf(subject: string, window: string): string {
   return `${subject} ${window}`
 }
 
-function roomIn({ account, limit }: Limit): number {
+function roomIn({ account, limit }: BudgetLimit): number {
   return limit - account.taken
 }
 
-function spent(limit: Limit | undefined, least: number): Failure {
-  const left = limit ? Math.max(0, roomIn(limit)) : 0
+function spent(limit: BudgetLimit | undefined, least: number, left: number): Failure {
   return new Failure(
     'quota',
-    `${limit?.name ?? 'A'} budget of ${limit?.label ?? 'this caller'} has ${left} tokens left; this request needs up to ${least}. ` +
+    `${limit?.name ?? 'A'} budget of ${limit?.label ?? 'this caller'} has ${Math.max(0, left)} tokens left; this request needs up to ${least}. ` +
       'Ask for a shorter answer, wait for the next window, or ask the admin for more.',
   )
 }

@@ -21,7 +21,7 @@ export const health = z.object({
   ok: z.literal(true),
   /** Meshes that are connected to the relay. */
   connected: z.number(),
-  /** `degraded` while a demo answers in place of a real engine. */
+  /** `degraded` while a demo answers in place of a real engine, or limits can’t be counted. */
   status: z.enum(['ok', 'degraded']),
   version: z.string(),
   engines: z.object({ chat: engineState, transcription: engineState }),
@@ -35,17 +35,26 @@ export const health = z.object({
       remedy: z.string(),
     }),
   ),
+  /** Where limits are counted; left out where this gateway counts its own. */
+  valkey: z.enum(['ready', 'away']).optional(),
 })
 
 export type Health = z.infer<typeof health>
 
+export interface HealthDeps {
+  readonly engines: EngineView
+  /** Whether records can be written. */
+  ready(): boolean
+  /** Meshes that are connected to the relay. */
+  connected(): number
+  /** Whether Valkey is there; undefined where there is none. */
+  valkey(): boolean | undefined
+  troubles(): readonly Trouble[]
+}
+
 /** What every gateway of its kind is asked by those who watch it. */
-export function healthRoutes(
-  engines: EngineView,
-  ready: () => boolean,
-  connected: () => number,
-  troubles: () => readonly Trouble[] = () => [],
-): Route[] {
+export function healthRoutes(deps: HealthDeps): Route[] {
+  const { engines, ready } = deps
   const watch = { group: 'guest', method: 'GET', dialect: ollamaDialect, quiet: true } as const
   return [
     {
@@ -68,23 +77,24 @@ export function healthRoutes(
       group: 'member',
       path: '/health',
       summary: 'How the engines are',
-      handle: ({ c, caller }) => c.json(readHealth(engines, connected(), caller.admin ? troubles() : [])),
+      handle: ({ c, caller }) => c.json(readHealth(deps, caller.admin)),
     },
   ]
 }
 
 function readHealth(
-  { states }: EngineView,
-  connected: number,
-  troubles: readonly Trouble[],
+  { connected, engines: { states }, troubles, valkey }: HealthDeps,
+  admin: boolean,
 ): Omit<Health, 'engines' | 'troubles'> & { engines: EngineStates; troubles: readonly Trouble[] } {
+  const there = valkey()
   const real = [states.chat, states.transcription].every(({ kind, ready }) => kind !== 'demo' && ready)
   return {
     ok: true,
-    connected,
-    status: real ? 'ok' : 'degraded',
+    connected: connected(),
+    status: real && there !== false ? 'ok' : 'degraded',
     version: packageJson.version,
     engines: states,
-    troubles,
+    troubles: admin ? troubles() : [],
+    ...(there !== undefined && { valkey: there ? 'ready' : 'away' }),
   }
 }

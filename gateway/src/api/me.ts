@@ -25,10 +25,12 @@ export function meRoute({ database, spent }: LimitsDeps): Route {
         admin: caller.admin,
         confirmedUntil: until?.toISOString() ?? null,
         hasPassword: caller.admin && (await hasAdminPassword(database)),
-        limits: caller.held.map((held) => {
-          const { subject, label: _, ...limits } = held
-          return { party: partyOf(subject, caller), limits, spent: spent(subject) }
-        }),
+        limits: await Promise.all(
+          caller.held.map(async (held) => {
+            const { subject, label: _, ...limits } = held
+            return { party: partyOf(subject, caller), limits, spent: await spent(subject) }
+          }),
+        ),
       }
       return c.json(me, 200, { 'cache-control': 'no-store' })
     },

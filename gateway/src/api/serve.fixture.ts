@@ -1,4 +1,5 @@
 /** The whole HTTP side on a loopback port, without TLS and overlay: for tests of what it answers. */
+import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -22,6 +23,7 @@ import { createKeyring } from '#identity/keyring.ts'
 import { openLedgerDatabase, type LedgerTables } from '#ledger/database.ts'
 import { openRecords, type Records } from '#ledger/records.ts'
 import { ownNames } from '#listener/origin.ts'
+import { createValkey, type ValkeyConfig } from '#valkey/valkey.ts'
 import { createHub, type Hub } from '#tunnel/hub.ts'
 import { readConfig } from '../config.ts'
 import { anthropicRoutes } from './anthropic.ts'
@@ -59,6 +61,10 @@ export interface ServeOptions {
   readonly more?: readonly Route[]
   /** Between two pings of a tunnel, ms. */
   readonly pingEveryMs?: number
+  /** Where limits are counted; left out, by itself. */
+  readonly valkey?: ValkeyConfig | undefined
+  /** Of the gateway, for Valkey; left out, another than all others. */
+  readonly id?: string
 }
 
 export interface ServedApi {
@@ -107,7 +113,9 @@ export async function serveApi(options: ServeOptions = {}): Promise<ServedApi> {
     log,
     everyMs: options.lookEveryMs ?? 60_000,
   })
-  const records = await openRecords(readConfig({ state: folder }), { ledger: file }, log)
+  const valkey = options.valkey && createValkey(options.valkey, options.id ?? randomUUID(), log)
+  const records = await openRecords(readConfig({ state: folder }), { ledger: file }, log, valkey)
+  await valkey?.connect()
   const { access: first, secrets } = await accessOf(options)
   let access = first
   const identity = { directory: createDirectory(network), keyring: createKeyring() }
@@ -150,7 +158,13 @@ export async function serveApi(options: ServeOptions = {}): Promise<ServedApi> {
   })
   const isKnown = async (_person: string, name: string) => lenders.has(name)
   const routes = [
-    ...healthRoutes(engines, records.healthy, () => 0),
+    ...healthRoutes({
+      engines,
+      ready: records.healthy,
+      connected: () => 0,
+      troubles: () => [],
+      valkey: () => valkey?.ready(),
+    }),
     ...models,
     ...ollamaRoutes(deps),
     ...serviceRoutes(services, deps),
@@ -202,6 +216,7 @@ export async function serveApi(options: ServeOptions = {}): Promise<ServedApi> {
       await engines.close()
       for (const service of services) await service.close()
       await records.close()
+      await valkey?.close()
       await rm(folder, { recursive: true })
     },
   }

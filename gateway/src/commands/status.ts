@@ -38,6 +38,7 @@ export function statusCommand(output: Output): Command {
           paths,
           engines: health?.engines ?? null,
           troubles: health?.troubles ?? [],
+          ...(health?.valkey && { valkey: health.valkey }),
         }
         if (options.check && health === undefined) process.exitCode = 1
         output.result(data, render(data, state.directory))
@@ -80,7 +81,14 @@ interface Status {
   readonly paths: readonly (PathView & { readonly device: string })[]
   readonly engines: Health['engines'] | null
   readonly troubles: Health['troubles']
+  /** Left out where there is none, or the gateway does not say. */
+  readonly valkey?: Health['valkey']
 }
+
+const valkeyText = {
+  ready: 'ready: limits and budgets are counted there',
+  away: 'away: whoever has limits is refused until it is back (./sotto doctor)',
+} as const
 
 function render(status: Status, directory: string): string {
   const engine = (state: { kind: string; ready: boolean } | undefined) =>
@@ -97,6 +105,7 @@ function render(status: Status, directory: string): string {
     ),
     `Ollama     ${engine(status.engines?.chat)}`,
     `Whisper    ${engine(status.engines?.transcription)}`,
+    ...(status.valkey ? [`Valkey     ${valkeyText[status.valkey]}`] : []),
     `State      ${directory}`,
     ...status.troubles.map(
       ({ over, message, remedy }) =>

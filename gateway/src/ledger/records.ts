@@ -4,8 +4,12 @@ import type { Registry } from 'prom-client'
 import type { Logger } from 'pino'
 import { createAdmission, type Admission } from '#admission/admission.ts'
 import { createBudgets, type Spent } from '#admission/budgets.ts'
+import { createRates } from '#admission/rates.ts'
+import { createSharedBudgets } from '#admission/shared-budgets.ts'
+import { createSharedRates } from '#admission/shared-rates.ts'
 import type { Member } from '#identity/caller.ts'
 import { Failure } from '../failure.ts'
+import type { Valkey } from '#valkey/valkey.ts'
 import type { GatewayConfig } from '../config.ts'
 import { openLedgerDatabase } from './database.ts'
 import { createLedger, type Ledger } from './ledger.ts'
@@ -19,7 +23,7 @@ export interface Records {
   readonly metrics: Registry
   readonly reports: Reports
   /** Tokens of the budgets of a tenant, key or device that are spent, or on their way. */
-  spent(subject: string): Spent
+  spent(subject: string): Promise<Spent>
   /** Takes a person's name out of what was written; see `Ledger`. */
   readonly forget: Ledger['forget']
   /** Whether what happens can be written down. */
@@ -52,6 +56,7 @@ export async function openRecords(
   { file }: GatewayConfig,
   state: Pick<State, 'ledger'>,
   log: Logger,
+  valkey?: Valkey,
 ): Promise<Records> {
   const database = await openLedgerDatabase(state.ledger)
   const spending = await database.selectFrom('spending').selectAll().execute()
@@ -60,9 +65,10 @@ export async function openRecords(
   const metrics = createMetrics()
   const open = new Set<Open>()
   const reports = createReports(state.ledger)
-  const budgets = createBudgets(ledger, spending)
+  const budgets = createBudgets(ledger, spending, valkey && createSharedBudgets(valkey))
+  const rates = valkey ? createSharedRates(valkey) : createRates()
   return {
-    admission: whileWritten(createAdmission(budgets), ledger),
+    admission: whileWritten(createAdmission(budgets, rates), ledger),
     recorder: {
       ledger,
       metrics,

@@ -1,10 +1,12 @@
 /** `sotto doctor`: what is wrong, and the command that mends it. */
 import { Command } from 'commander'
+import type { Check } from '#doctor/check.ts'
 import type { Diagnosis } from '#doctor/doctor.ts'
 import { common, withNetwork, type CommonOptions } from './network-state.ts'
 import type { Output } from './output.ts'
 
-export function doctorCommand(output: Output): Command {
+/** @param more checks of other packages */
+export function doctorCommand(output: Output, more: readonly Check[]): Command {
   return common(new Command('doctor'))
     .description('check everything that it takes, and say what mends what is wrong')
     .option('--ollama <url>', 'as for `sotto up`')
@@ -12,12 +14,15 @@ export function doctorCommand(output: Output): Command {
     .action(async (options: CommonOptions & { ollama?: string; whisper?: string }) => {
       const { diagnose } = await import('#doctor/doctor.ts')
       await withNetwork(options, async (opened) => {
-        const findings = await diagnose({
-          ...opened,
-          ollama: options.ollama ?? 'http://127.0.0.1:11434',
-          whisper: options.whisper,
-          now: new Date(),
-        })
+        const findings = await diagnose(
+          {
+            ...opened,
+            ollama: options.ollama ?? 'http://127.0.0.1:11434',
+            whisper: options.whisper,
+            now: new Date(),
+          },
+          more,
+        )
         if (findings.some(({ status }) => status === 'failed')) process.exitCode = 1
         output.result({ findings }, findings.map(render).join('\n'))
       })

@@ -32,9 +32,10 @@ const checks: readonly Check[] = [
 
 export type Diagnosis = Finding & Pick<Check, 'code' | 'name'>
 
-export async function diagnose(context: Context): Promise<Diagnosis[]> {
+/** @param more of other packages, after ours */
+export async function diagnose(context: Context, more: readonly Check[] = []): Promise<Diagnosis[]> {
   return Promise.all(
-    checks.map(async ({ code, name, run }) => ({
+    [...checks, ...more].map(async ({ code, name, run }) => ({
       code,
       name,
       ...(await run(context).catch((error: unknown) => failed(`The check broke: ${errorText(error)}`, ''))),

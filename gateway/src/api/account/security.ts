@@ -169,10 +169,12 @@ async function accountOf(deps: AccountDeps, call: OwnCall): Promise<Account> {
       createdAt: one.createdAt,
       usedAt: one.usedAt,
     })),
-    limits: held.map((one) => {
-      const { subject, label: _, ...limits } = one
-      return { party: `tenant:${tenant.name}`, limits, spent: spent(subject) }
-    }),
+    limits: await Promise.all(
+      held.map(async (one) => {
+        const { subject, label: _, ...limits } = one
+        return { party: `tenant:${tenant.name}`, limits, spent: await spent(subject) }
+      }),
+    ),
     services: await offeredServices(deps, call),
     models: [...new Set(models)].filter((model) => admission.mayUse({ ...asMember(call), held }, model)),
     programs: deps.programs,

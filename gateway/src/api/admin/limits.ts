@@ -9,7 +9,7 @@ import { reading } from './reading.ts'
 
 export interface LimitsDeps extends ChangeDeps {
   /** Tokens that are spent, or on their way; see `Records`. */
-  spent(subject: string): Spent
+  spent(subject: string): Promise<Spent>
 }
 
 const names = z.array(z.string().min(1).max(200)).max(100).nullable()
@@ -33,11 +33,13 @@ export function limitRoutes(deps: LimitsDeps): Route[] {
     reading('/sotto/admin/limits', 'Who is held to what, and what is spent', async () => {
       const all = await listAllowances(database)
       return {
-        limits: all.map(({ party, subject, allowance }) => ({
-          party,
-          limits: allowance,
-          spent: spent(subject),
-        })),
+        limits: await Promise.all(
+          all.map(async ({ party, subject, allowance }) => ({
+            party,
+            limits: allowance,
+            spent: await spent(subject),
+          })),
+        ),
       } satisfies LimitList
     }),
     changing(deps, {
@@ -49,7 +51,7 @@ export function limitRoutes(deps: LimitsDeps): Route[] {
         const party = c.req.param('party') ?? ''
         await setAllowance(database, party, sent)
         const { subject, allowance } = await findAllowance(database, party)
-        return { party, limits: allowance, spent: spent(subject) } satisfies LimitStatus
+        return { party, limits: allowance, spent: await spent(subject) } satisfies LimitStatus
       },
     }),
   ]
