@@ -184,8 +184,14 @@ describe('the gateway as a service', () => {
         .stdout
     await expect.poll(() => ask('/healthz'), { timeout: 20_000 }).toBe('ok')
     expect(JSON.parse(await ask('/api/tags'))).toHaveProperty('models')
-    const list = await asRoot('device', 'list', '--json')
-    expect(JSON.parse(list.stdout).devices).toMatchObject([{ name: 'phone', state: 'online' }])
+    const states = async () => {
+      const { stdout } = await asRoot('device', 'list', '--json')
+      return JSON.parse(stdout).devices.map(({ name, state }: { name: string; state: string }) => [
+        name,
+        state,
+      ])
+    }
+    await expect.poll(states, { timeout: 20_000 }).toEqual([['phone', 'online']])
   })
 
   it('has no process of root’s, and none that may more than the unit says', async () => {

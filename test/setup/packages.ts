@@ -4,6 +4,7 @@ import { execa } from 'execa'
 
 /** Debian packages, each with the file that shows it is there. */
 const needed: Record<string, string> = {
+  age: '/usr/bin/age',
   'wireguard-tools': '/usr/bin/wg',
   'wireguard-go': '/usr/bin/wireguard-go',
   nftables: '/usr/sbin/nft',
