@@ -59,9 +59,9 @@ const had = (last: string, name: string): boolean => names.indexOf(name) <= name
 /** In the order in which they ran. */
 function ranIn(of: string): unknown[] {
   const database = new DatabaseSync(of)
-  const rows = database.prepare('SELECT name FROM kysely_migration ORDER BY name').all()
+  const ran = database.prepare('SELECT name FROM kysely_migration ORDER BY name').all()
   database.close()
-  return rows.map(({ name }) => name)
+  return ran.map(({ name }) => name)
 }
 const ranUntil = (last: string): string[] => names.slice(0, names.indexOf(last) + 1)
 const copies = async () => (await readdir(folder)).filter((name) => name.includes('.before-')).toSorted()
