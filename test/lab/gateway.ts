@@ -117,8 +117,8 @@ async function launch(host: Host | undefined, args: readonly string[]) {
     said += chunk.toString()
   })
   const line = await firstLine(child).catch(async () => {
-    await child
-    throw new Error(said.trim())
+    const { exitCode, signal } = await child
+    throw new Error(`${said.trim()}\n(ended with ${signal ?? exitCode})`)
   })
   return { child, line, said: () => said }
 }
