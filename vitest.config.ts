@@ -7,6 +7,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{certs,provisioning,gateway}/src/**/*.test.ts', 'web/app/**/*.test.ts', '*.test.ts'],
+          setupFiles: ['test/setup/inputs.ts'],
           // Sealing a key is made to be slow.
           testTimeout: 30_000,
         },

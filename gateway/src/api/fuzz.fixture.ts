@@ -1,5 +1,6 @@
 /** Every route of `/openapi.json`, asked in every way it should not be. */
-import { request } from 'node:http'
+import { request as requestPlain } from 'node:http'
+import { request as requestSecure } from 'node:https'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 import * as fc from 'fast-check'
 import { expect } from 'vitest'
@@ -153,7 +154,8 @@ function ask(
   own: Record<string, string>,
   from?: string,
 ): Promise<Answer> {
-  const { hostname, port } = new URL(url)
+  const { hostname, port, protocol } = new URL(url)
+  const request = protocol === 'https:' ? requestSecure : requestPlain
   return new Promise((settle, fail) => {
     const length = body === undefined ? {} : { 'content-length': String(body.length) }
     const sent = request(
@@ -162,6 +164,8 @@ function ask(
         port,
         method,
         path,
+        // Its own certificate, of its own authority.
+        rejectUnauthorized: false,
         headers: { ...own, ...headers, ...length },
         ...(from !== undefined && { localAddress: from }),
       },
@@ -206,6 +210,8 @@ export interface Target {
   readonly member?: string | undefined
   /** What its paths begin with; left out, all are asked. */
   readonly below?: string
+  /** Paths that no document names, since they are others' or a person's. */
+  readonly more?: readonly string[]
 }
 
 /** Asks every route that `/openapi.json` names; gives how many answers there were of each status. */
@@ -216,6 +222,7 @@ export async function fuzz({
   from,
   member = from,
   below = '',
+  more = [],
 }: Target): Promise<Record<number, number>> {
   const document = parseJson(
     (await ask(url, { method: 'GET', path: '/openapi.json', headers, body: undefined }, {}, member)).text,
@@ -223,7 +230,10 @@ export async function fuzz({
   const paths = isRecord(document) && isRecord(document.paths) ? document.paths : {}
   // What ends the confirmation or the session comes last.
   const ends = /confirm|session/
-  const asked = Object.entries(paths).filter(([path]) => path.startsWith(below))
+  const asked = [
+    ...Object.entries(paths).filter(([path]) => path.startsWith(below)),
+    ...more.map((path) => [path, { post: {}, delete: {} }] as const),
+  ]
   const inOrder = asked.toSorted(([one], [other]) => Number(ends.test(one)) - Number(ends.test(other)))
   const all = inOrder.flatMap(([path, methods]) =>
     Object.entries(isRecord(methods) ? methods : {}).flatMap(([method, operation]) => {

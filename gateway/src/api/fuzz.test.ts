@@ -2,7 +2,7 @@
  * Every route of `/openapi.json`, asked in every way it should not be: what comes back is never a 500, always an
  * error as its clients read it, and holds no stack, no address of an engine and no secret.
  */
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openDatabase } from '@sotto/provisioning/database.ts'
@@ -20,6 +20,8 @@ import { fuzz } from './fuzz.fixture.ts'
 import { createMesh, engineThat, openGateway } from '#rooms/gateways.fixture.ts'
 import { overlayRoutes } from './overlay.ts'
 import { roomRoutes } from './rooms.ts'
+import { readConfig } from '../config.ts'
+import { start } from '../main.ts'
 import { network, serveApi } from './serve.fixture.ts'
 
 const closers: (() => unknown)[] = []
@@ -128,4 +130,37 @@ describe('whatever is asked', () => {
     await fuzz({ ...target, headers: own, from: accounts.visitor().from })
     await fuzz({ ...target, headers: { ...own, cookie }, from: accounts.phone.address4 })
   })
+
+  it(
+    'of a gateway as it is started, by its own machine, every route answers so',
+    { timeout: 240_000 },
+    async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'sotto-fuzz-'))
+      closers.push(() => rm(folder, { recursive: true }))
+      const ollama = await serveOllama(({ response }) =>
+        json(response, 200, { message: { content: 'Hi' }, done: true }),
+      )
+      closers.push(ollama.close)
+      const config = join(folder, 'config.yaml')
+      const service = `{ name: rerank, upstream: ${ollama.url}, paths: [/v1/rerank] }`
+      await writeFile(config, `services: [${service}]\nimages: { engine: openai, url: ${ollama.url} }\n`)
+      const progress = { step: <T>(_: string, task: () => Promise<T>) => task(), notice() {} }
+      const state = join(folder, 'state')
+      const gateway = await start(
+        readConfig({ state, loopback: true, port: 0, config, ollama: ollama.url }),
+        { web: folder, admin: 'ada', progress },
+      )
+      closers.push(() => gateway.close())
+      const key = await readFile(join(state, 'hub.key'), 'utf8')
+      const [url = ''] = gateway.origins
+      const counts = await fuzz({
+        url,
+        headers: {},
+        secrets: [ollama.url.slice(7), key.trim()],
+        more: ['/users/{person}/{machine}/{path}', '/services/rerank/v1/rerank', '/services/{name}/{path}'],
+      })
+      expect(counts[200]).toBeGreaterThan(0)
+      expect(counts[400]).toBeGreaterThan(0)
+    },
+  )
 })

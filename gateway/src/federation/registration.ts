@@ -9,6 +9,7 @@ import { Problem } from '@sotto/provisioning/problem.ts'
 import { addInvitedFriend } from '@sotto/provisioning/registry/friend.ts'
 import { addMesh, redeemMeshInvitation } from '@sotto/provisioning/registry/mesh.ts'
 import { z } from 'zod'
+import { readText } from '#api/body.ts'
 import { isRecord, parseJson } from '#engines/json.ts'
 import type { Member } from '#identity/caller.ts'
 import { Failure } from '../failure.ts'
@@ -44,7 +45,7 @@ export async function registerMesh(
   caller: Member | undefined,
 ): Promise<object> {
   const { database, self, follow } = deps
-  const { meshId, secret, name, invitation, sotto } = readWish(await readBody(incoming))
+  const { meshId, secret, name, invitation, sotto } = readWish(await readText(incoming, largestBody))
   if (meshId === self.meshId) throw new Failure('conflict', 'That mesh is this gateway itself.')
   try {
     if (invitation !== undefined)
@@ -77,18 +78,6 @@ function readWish(text: string): z.infer<typeof wish> {
   if (read.success) return read.data
   const [issue] = read.error.issues
   throw new Failure('invalid', `${issue?.path.join('.')}: ${issue?.message}`)
-}
-
-async function readBody(incoming: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of incoming) {
-    if (!(chunk instanceof Buffer)) continue
-    bytes += chunk.length
-    if (bytes > largestBody) throw new Failure('too_large', 'The body is larger than a registration is.')
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString()
 }
 
 /** Only where the key's own list of services says so. */

@@ -40,7 +40,9 @@ async function nvidiaGpus(): Promise<Gpus> {
 export function parseNvidia(text: string): Gpus {
   return text.split('\n').flatMap((line) => {
     const [, name, mebibytes] = /^(.+), *(\d+)\s*$/.exec(line) ?? []
-    return name === undefined ? [] : [{ name: name.slice(0, 200), memoryBytes: Number(mebibytes) * 2 ** 20 }]
+    return name === undefined
+      ? []
+      : [{ name: name.slice(0, 200), memoryBytes: known(Number(mebibytes) * 2 ** 20) }]
   })
 }
 
@@ -57,12 +59,12 @@ export function parseRocm(text: string): Gpus {
   return Object.entries(read.data).flatMap(([card, facts]) => {
     if (!card.startsWith('card')) return []
     const fact = (name: string) =>
-      Object.entries(facts).find(([known]) => known.toLowerCase() === name.toLowerCase())?.[1]
+      Object.entries(facts).find(([one]) => one.toLowerCase() === name.toLowerCase())?.[1]
     const bytes = Number(fact('VRAM Total Memory (B)'))
     return [
       {
         name: (fact('Card Series') ?? fact('Device Name') ?? 'AMD GPU').slice(0, 200),
-        memoryBytes: Number.isFinite(bytes) ? bytes : null,
+        memoryBytes: known(bytes),
       },
     ]
   })
@@ -83,4 +85,9 @@ export function parseApple(text: string): Gpus {
   return read.data.SPDisplaysDataType.flatMap(({ sppci_model: name }) =>
     name === undefined ? [] : [{ name: name.slice(0, 200), memoryBytes: null }],
   )
+}
+
+/** A gateway takes no other: it would refuse all that is lent for it. */
+function known(bytes: number): number | null {
+  return Number.isFinite(bytes) && bytes >= 0 ? bytes : null
 }
