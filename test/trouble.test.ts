@@ -1,9 +1,22 @@
 /** What goes wrong with a machine, while a gateway runs and when it starts: it says so, and goes on by itself. */
-import { readFile } from 'node:fs/promises'
+import { mkdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { connect } from 'node:tls'
+import { loadAuthority, makeAuthority, type Authority } from '@sotto/certs/authority.ts'
+import { ensureLeaf, namesOf } from '@sotto/certs/leaf.ts'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createDisk, type Disk } from './lab/disk.ts'
-import { sotto, startGateway, startStandIn, trust, type RunningGateway } from './lab/gateway.ts'
+import {
+  joinOverlay,
+  sotto,
+  startGateway,
+  startStandIn,
+  temporaryDirectory,
+  trust,
+  type RunningGateway,
+} from './lab/gateway.ts'
+import { createLab, type Lab } from './lab/lab.ts'
 
 const closers: (() => Promise<unknown>)[] = []
 afterEach(async () => {
@@ -178,5 +191,148 @@ describe('the disk of the state', () => {
     ).toMatch(/can’t be written to/)
     await disk.remount('rw')
     expect((await ask(await start(), '/api/chat')).status).toBe(200)
+  })
+})
+
+describe('the interface of the overlay', () => {
+  let lab: Lab
+  let state: string
+  let directory: string
+  let gateway: RunningGateway
+  beforeEach(async () => {
+    lab = await createLab()
+    closers.push(lab.close)
+    const folder = await temporaryDirectory()
+    directory = folder.path
+    closers.push(folder.remove)
+    state = join(directory, 'state')
+    const ollama = await startStandIn(lab.hub, 'ollama')
+    closers.push(ollama.stop)
+    gateway = await startGateway(lab.hub, state, '--endpoint', lab.hub.address4, '--ollama', ollama.url)
+    closers.push(() => gateway.stop())
+  })
+
+  const ways = {
+    'is deleted': (name: string) => lab.hub.run('ip', 'link', 'delete', name),
+    'goes with the wireguard-go that made it': (name: string) =>
+      lab.hub.run('pkill', '-KILL', '-f', `^wireguard-go -f ${name}$`),
+    'loses its addresses': (name: string) => lab.hub.run('ip', 'address', 'flush', 'dev', name),
+    'is set down': (name: string) => lab.hub.run('ip', 'link', 'set', name, 'down'),
+  }
+
+  it(`comes back by itself with all its peers, and streams go on, where it ${Object.keys(ways).join(', or ')}`, async () => {
+    await joinOverlay(lab.device, directory, gateway.firstDevice?.config ?? '')
+    const file = join(directory, 'tablet.conf')
+    await sotto('device', 'add', 'tablet', '--out', file, '--state', state)
+    await joinOverlay(lab.neighbour, directory, await readFile(file, 'utf8'), 'b')
+    const curl = (host: Lab['device'], path: string, ...args: string[]) =>
+      host.run(
+        'curl',
+        '-sS',
+        '--max-time',
+        '60',
+        '--cacert',
+        join(state, 'certs', 'root.crt'),
+        `${gateway.origins[path.startsWith('/6') ? 1 : 0]}${path.replace('/6', '')}`,
+        ...args,
+      )
+    // In the hub's own network, as its admin has it.
+    const say = async (...args: string[]) =>
+      (await lab.hub.run(process.execPath, 'sotto.ts', ...args, '--state', state)).stdout
+    const name = JSON.parse(await say('status', '--json')).interface.name
+    const prompt = Array.from({ length: 300 }, (_, at) => `word${at}`).join(' ')
+    for (const [how, doIt] of Object.entries(ways)) {
+      const stream = curl(lab.device, '/api/generate', '-d', JSON.stringify({ model: 'stand-in', prompt }))
+      await pause(1_000)
+      const before = gateway.said().match(/mended/g)?.length ?? 0
+      expect((await doIt(name)).exitCode, how).toBe(0)
+      for (const host of [lab.device, lab.neighbour])
+        for (const path of ['/healthz', '/6/healthz'])
+          await expect.poll(async () => (await curl(host, path, '--max-time', '3')).stdout, soon).toBe('ok')
+      const { stdout, exitCode } = await stream
+      expect({ how, exitCode, last: stdout.trim().split('\n').at(-1) }).toMatchObject({
+        exitCode: 0,
+        last: expect.stringContaining('"done":true'),
+      })
+      await expect.poll(() => gateway.said().match(/mended/g)?.length ?? 0, soon).toBeGreaterThan(before)
+      expect((await lab.hub.run('wg', 'show', name, 'peers')).stdout.split('\n'), how).toHaveLength(2)
+    }
+    expect(await say('status')).toMatch(/· The WireGuard interface had been changed from outside: mended/)
+    expect(await say('doctor')).toMatch(/! Troubles .*interface had been changed from outside: mended/)
+  })
+})
+
+describe('a certificate that has ended while the machine was off', () => {
+  const days = 86_400_000
+  let state: string
+  let certs: string
+  let permitted: Authority['permitted']
+  /** Of the gateway's own leaf. */
+  let names: readonly string[]
+  beforeEach(async () => {
+    const folder = await temporaryDirectory()
+    closers.push(folder.remove)
+    state = join(folder.path, 'state')
+    certs = join(state, 'certs')
+    const { stop } = await start()
+    await stop()
+    ;({ permitted } = await loadAuthority(certs))
+    names = namesOf(await readFile(join(certs, 'leaf.crt'), 'utf8'))
+    await rm(certs, { recursive: true })
+    await mkdir(certs)
+  })
+
+  const start = async () => {
+    const options = ['--loopback', '--port', '0', '--ollama', 'http://127.0.0.1:9', '--endpoint', '192.0.2.1']
+    const gateway = await startGateway(undefined, state, ...options)
+    closers.push(gateway.stop)
+    return gateway
+  }
+  /** Until when the certificate holds that a client is shown; rejects for one that it can't trust. */
+  const shown = async ({ origins: [origin = ''] }: RunningGateway): Promise<Date> => {
+    const ca = await readFile(join(certs, 'root.crt'))
+    const socket = connect({ host: '127.0.0.1', port: Number(new URL(origin).port), ca })
+    await new Promise((settle, fail) => socket.once('secureConnect', settle).once('error', fail))
+    const { valid_to: until } = socket.getPeerCertificate()
+    socket.destroy()
+    return new Date(until)
+  }
+
+  it('as a leaf is renewed before anything is served', async () => {
+    const now = new Date(Date.now() - 100 * days)
+    const authority = await makeAuthority(certs, { name: 'Old', permitted, now })
+    const leaf = await ensureLeaf(authority, certs, { names, now })
+    expect(leaf.notAfter < new Date()).toBe(true)
+    expect((await shown(await start())) > new Date(Date.now() + 80 * days)).toBe(true)
+    expect(await diagnosed(state, 'certificates')).toMatchObject({ status: 'ok' })
+  })
+
+  it('as the intermediate is renewed by the command that is said, and devices need nothing new', async () => {
+    const { fingerprint } = await makeAuthority(certs, {
+      name: 'Old',
+      permitted,
+      now: new Date(Date.now() - 6 * 365 * days),
+    })
+    await expect(start()).rejects.toThrow(
+      /intermediate\.crt holds .* to [\s\S]*clock[\s\S]*\.\/sotto cert renew/,
+    )
+    expect(await diagnosed(state, 'certificates')).toMatchObject({
+      status: 'failed',
+      remedy: expect.stringContaining('./sotto cert renew'),
+    })
+    await run(state, 'cert', 'renew')
+    const gateway = await start()
+    expect(gateway.fingerprint).toBe(fingerprint)
+    expect((await shown(gateway)) > new Date()).toBe(true)
+  })
+
+  it('as the root is replaced by the commands that are said', async () => {
+    await makeAuthority(certs, { name: 'Old', permitted, now: new Date(Date.now() - 11 * 365 * days) })
+    await expect(start()).rejects.toThrow(
+      /root\.crt holds[\s\S]*\.\/sotto cert rollover && \.\/sotto cert rollover --finish/,
+    )
+    await run(state, 'cert', 'rollover')
+    await run(state, 'cert', 'rollover', '--finish')
+    expect((await shown(await start())) > new Date()).toBe(true)
   })
 })
