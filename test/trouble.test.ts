@@ -1,10 +1,11 @@
 /** What goes wrong with a machine, while a gateway runs and when it starts: it says so, and goes on by itself. */
-import { mkdir, readFile, rm } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { connect } from 'node:tls'
 import { loadAuthority, makeAuthority, type Authority } from '@sotto/certs/authority.ts'
 import { ensureLeaf, namesOf } from '@sotto/certs/leaf.ts'
+import { execa } from 'execa'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createDisk, type Disk } from './lab/disk.ts'
 import {
@@ -16,7 +17,7 @@ import {
   trust,
   type RunningGateway,
 } from './lab/gateway.ts'
-import { createLab, type Lab } from './lab/lab.ts'
+import { createLab, type Host, type Lab } from './lab/lab.ts'
 
 const closers: (() => Promise<unknown>)[] = []
 afterEach(async () => {
@@ -48,13 +49,18 @@ async function diagnosed(state: string, code: string): Promise<Found | undefined
 describe('the disk of the state', () => {
   let disk: Disk
   let state: string
+  let config: string
   let ollama: { readonly url: string; stop(): Promise<void> }
   beforeEach(async () => {
     disk = await createDisk()
     closers.push(disk.close)
     state = join(disk.path, 'state')
     ollama = await startStandIn(undefined, 'ollama')
-    closers.push(() => ollama.stop())
+    closers.push(ollama.stop)
+    // A service that nothing answers: each request to it has a line in the log.
+    config = join(disk.path, 'config.yaml')
+    const gone = { name: 'gone', upstream: 'http://127.0.0.1:9', paths: ['/x'], methods: ['POST'] }
+    await writeFile(config, JSON.stringify({ services: [gone] }))
   })
 
   const start = async (): Promise<RunningGateway> => {
@@ -68,6 +74,8 @@ describe('the disk of the state', () => {
       ollama.url,
       '--endpoint',
       '192.0.2.1',
+      '--config',
+      config,
     )
     closers.push(gateway.stop)
     await trust(state)
@@ -123,9 +131,8 @@ describe('the disk of the state', () => {
       answered.push(one)
     }
     // Each of these has a line in a log that has no room for it, which ended the process.
-    await ollama.stop()
     for (let count = 0; count < 40; count += 1)
-      expect((await ask(gateway, '/api/chat')).status).toBeGreaterThanOrEqual(500)
+      expect((await ask(gateway, '/services/gone/x')).status).toBeGreaterThanOrEqual(500)
     expect((await sotto('tenant', 'add', 'late', '--state', state)).stderr).toMatch(
       /disk of .* is full[\s\S]*→ Free some space/,
     )
@@ -138,7 +145,6 @@ describe('the disk of the state', () => {
     expect(gateway.said()).toMatch(/is full/)
 
     await disk.free()
-    ollama = await startStandIn(undefined, 'ollama', Number(new URL(ollama.url).port))
     await expect.poll(async () => (await ask(gateway, '/api/chat', secret)).status, soon).toBe(200)
     await expect.poll(audited, soon).toEqual(expect.arrayContaining(answered.map(({ id }) => id)))
     await expect.poll(async () => (await run(state, 'status')).troubles, soon).toEqual([])
@@ -336,3 +342,105 @@ describe('a certificate that has ended while the machine was off', () => {
     expect((await shown(await start())) > new Date()).toBe(true)
   })
 })
+
+describe('the clock of the machine', () => {
+  const day = 86_400
+  let directory: string
+  let state: string
+  let gateway: RunningGateway
+  beforeEach(async () => {
+    const folder = await temporaryDirectory()
+    closers.push(folder.remove)
+    directory = folder.path
+    state = join(directory, 'state')
+    await set(0)
+    const ollama = await startStandIn(undefined, 'ollama')
+    closers.push(ollama.stop)
+    const options = ['--loopback', '--port', '0', '--ollama', ollama.url, '--endpoint', '192.0.2.1']
+    gateway = await startGateway(withClock(join(directory, 'clock')), state, ...options)
+    closers.push(() => gateway.stop())
+    await trust(state)
+  })
+
+  /** Sets the gateway's clock, so many seconds from the right one. */
+  const set = (seconds: number) =>
+    writeFile(join(directory, 'clock'), `${seconds < 0 ? '' : '+'}${seconds}\n`)
+  const ask = async (key?: string) => {
+    const answer = await fetch(`${gateway.origins[0]}/api/chat`, {
+      method: 'POST',
+      headers: key === undefined ? {} : { authorization: `Bearer ${key}` },
+      body: JSON.stringify({
+        model: 'stand-in',
+        stream: false,
+        messages: [{ role: 'user', content: 'one' }],
+      }),
+    })
+    await answer.body?.cancel()
+    return {
+      status: answer.status,
+      id: answer.headers.get('x-request-id'),
+      retryAfter: Number(answer.headers.get('retry-after')),
+    }
+  }
+
+  it('that is set forward and back by a day shuts nobody out, lets nobody in for longer, and is told of', async () => {
+    const { secret: brief } = await run(state, 'key', 'add', 'brief', '--expires', '12h')
+    const { secret: paced } = await run(state, 'key', 'add', 'paced')
+    await run(state, 'limit', 'key:paced', '--requests-per-minute', '1')
+    const answered = [await ask(brief), await ask()]
+    expect(answered).toMatchObject([{ status: 200 }, { status: 200 }])
+
+    await set(day)
+    await expect.poll(() => gateway.said(), soon).toContain('The clock was set forward by 1 day.')
+    // What ends at a time has ended by that clock…
+    await expect.poll(async () => (await ask(brief)).status, soon).toBe(401)
+    expect((await ask()).status).toBe(200)
+    expect((await ask(paced)).status).toBe(200)
+    expect((await ask(paced)).status).toBe(429)
+
+    await set(0)
+    await expect.poll(() => gateway.said(), soon).toContain('The clock was set back by 1 day.')
+    // … and goes on by the right one; nobody waits for a day that was none.
+    await expect.poll(async () => (await ask(brief)).status, soon).toBe(200)
+    const refused = await ask(paced)
+    expect(refused.status === 200 || refused.retryAfter <= 60, JSON.stringify(refused)).toBe(true)
+    await expect.poll(async () => (await ask(paced)).status, { ...soon, timeout: 90_000 }).toBe(200)
+
+    await set(-day)
+    await expect.poll(() => gateway.said(), soon).toMatch(/set back by 1 day[\s\S]*set back by 1 day/)
+    const last = await ask()
+    expect(last.status).toBe(200)
+    await set(0)
+    await expect
+      .poll(async () => (await run(state, 'status')).troubles, soon)
+      .toMatchObject([{ kind: 'clock', over: true, message: 'The clock was set forward by 1 day.' }])
+    expect(await diagnosed(state, 'troubles')).toMatchObject({
+      status: 'warning',
+      remedy: expect.stringContaining('timedatectl'),
+    })
+
+    // In the order in which it happened, whatever the clock said; and no time is less than none.
+    const audit = async () => (await run(state, 'audit', '--since', '7d', '--limit', '1000')).requests
+    await expect
+      .poll(async () => (await audit()).map(({ request_id: id }: { request_id: string }) => id), soon)
+      .toContain(last.id)
+    for (const row of await audit()) expect(row.duration_ms, JSON.stringify(row)).toBeGreaterThanOrEqual(0)
+  })
+})
+
+/** Runs a program by a clock of its own, which the file sets: libfaketime. What lasts goes by the kernel's. */
+function withClock(file: string): Pick<Host, 'start'> {
+  return {
+    start: (program, args, options) =>
+      execa(program, [...args], {
+        reject: false,
+        ...options,
+        env: {
+          LD_PRELOAD: '/usr/$LIB/faketime/libfaketimeMT.so.1',
+          FAKETIME_TIMESTAMP_FILE: file,
+          FAKETIME_NO_CACHE: '1',
+          FAKETIME_DONT_FAKE_MONOTONIC: '1',
+        },
+      }),
+  }
+}

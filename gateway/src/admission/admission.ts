@@ -8,6 +8,7 @@ import { noSuchModel } from '#engines/no-model.ts'
 import type { Held, Member } from '#identity/caller.ts'
 import { Failure } from '../failure.ts'
 import type { Budgets, Reservation } from './budgets.ts'
+import { waitMs } from './wait.ts'
 
 export interface Wish {
   /** What it is for: one of the registry's `services`, or a service of the config by its name. */
@@ -187,7 +188,7 @@ function giveBack({ limiter, name }: Rate, points: number): void {
 /** As OpenAI writes them: what is left, and when it is whole again. */
 function rateHeaders({ what, limit }: Rate, state: RateLimiterRes): Record<string, string> {
   const remaining = String(Math.max(0, state.remainingPoints))
-  const reset = `${Math.ceil(state.msBeforeNext / 1000)}s`
+  const reset = `${Math.ceil(waitMs(state, minute) / 1000)}s`
   return what === 'requests'
     ? {
         'x-ratelimit-limit-requests': String(limit),
@@ -201,13 +202,13 @@ function rateHeaders({ what, limit }: Rate, state: RateLimiterRes): Record<strin
       }
 }
 
-function tooFast(rate: Rate, points: number, { msBeforeNext }: RateLimiterRes): Failure {
+function tooFast(rate: Rate, points: number, state: RateLimiterRes): Failure {
   const message =
     points > rate.limit
       ? `This request may come to ${points} tokens, and the ${rate.label} has ${rate.limit} a minute. Ask for a shorter answer.`
       : `The ${rate.label} has had its ${rate.limit} ${rate.what} for this minute.`
   return new Failure('rate_limited', message, undefined, {
-    retryAfter: Math.max(1, Math.ceil(msBeforeNext / 1000)),
+    retryAfter: Math.max(1, Math.ceil(waitMs(state, minute) / 1000)),
   })
 }
 

@@ -203,7 +203,7 @@ export function createBudgets(
         one.reserved += tokens
         one.float =
           tokens > limit * floatPart ? 0 : Math.floor(Math.min(floatRequests * tokens, limit * floatPart))
-        one.pace(tokens, now())
+        one.pace(tokens, performance.now())
       }
       let open = true
       const settle = (used: number): void => {
@@ -212,7 +212,7 @@ export function createBudgets(
         for (const { account: one } of limits) {
           one.reserved -= tokens
           one.used += used
-          one.pace(0, now())
+          one.pace(0, performance.now())
           // What is held goes down to what is needed at the pace of now.
           one.lower(one.taken + one.slack)
           one.written = Math.max(one.written, one.taken)
