@@ -1,9 +1,23 @@
 /** What goes wrong with a machine, while a gateway runs and when it starts: it says so, and goes on by itself. */
-import { readFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { connect } from 'node:tls'
+import { loadAuthority, makeAuthority, type Authority } from '@sotto/certs/authority.ts'
+import { ensureLeaf, namesOf } from '@sotto/certs/leaf.ts'
+import { execa } from 'execa'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createDisk, type Disk } from './lab/disk.ts'
-import { sotto, startGateway, startStandIn, trust, type RunningGateway } from './lab/gateway.ts'
+import {
+  joinOverlay,
+  sotto,
+  startGateway,
+  startStandIn,
+  temporaryDirectory,
+  trust,
+  type RunningGateway,
+} from './lab/gateway.ts'
+import { createLab, type Host, type Lab } from './lab/lab.ts'
 
 const closers: (() => Promise<unknown>)[] = []
 afterEach(async () => {
@@ -35,13 +49,18 @@ async function diagnosed(state: string, code: string): Promise<Found | undefined
 describe('the disk of the state', () => {
   let disk: Disk
   let state: string
+  let config: string
   let ollama: { readonly url: string; stop(): Promise<void> }
   beforeEach(async () => {
     disk = await createDisk()
     closers.push(disk.close)
     state = join(disk.path, 'state')
     ollama = await startStandIn(undefined, 'ollama')
-    closers.push(() => ollama.stop())
+    closers.push(ollama.stop)
+    // A service that nothing answers: each request to it has a line in the log.
+    config = join(disk.path, 'config.yaml')
+    const gone = { name: 'gone', upstream: 'http://127.0.0.1:9', paths: ['/x'], methods: ['POST'] }
+    await writeFile(config, JSON.stringify({ services: [gone] }))
   })
 
   const start = async (): Promise<RunningGateway> => {
@@ -55,6 +74,8 @@ describe('the disk of the state', () => {
       ollama.url,
       '--endpoint',
       '192.0.2.1',
+      '--config',
+      config,
     )
     closers.push(gateway.stop)
     await trust(state)
@@ -110,9 +131,8 @@ describe('the disk of the state', () => {
       answered.push(one)
     }
     // Each of these has a line in a log that has no room for it, which ended the process.
-    await ollama.stop()
     for (let count = 0; count < 40; count += 1)
-      expect((await ask(gateway, '/api/chat')).status).toBeGreaterThanOrEqual(500)
+      expect((await ask(gateway, '/services/gone/x')).status).toBeGreaterThanOrEqual(500)
     expect((await sotto('tenant', 'add', 'late', '--state', state)).stderr).toMatch(
       /disk of .* is full[\s\S]*→ Free some space/,
     )
@@ -125,7 +145,6 @@ describe('the disk of the state', () => {
     expect(gateway.said()).toMatch(/is full/)
 
     await disk.free()
-    ollama = await startStandIn(undefined, 'ollama', Number(new URL(ollama.url).port))
     await expect.poll(async () => (await ask(gateway, '/api/chat', secret)).status, soon).toBe(200)
     await expect.poll(audited, soon).toEqual(expect.arrayContaining(answered.map(({ id }) => id)))
     await expect.poll(async () => (await run(state, 'status')).troubles, soon).toEqual([])
@@ -180,3 +199,248 @@ describe('the disk of the state', () => {
     expect((await ask(await start(), '/api/chat')).status).toBe(200)
   })
 })
+
+describe('the interface of the overlay', () => {
+  let lab: Lab
+  let state: string
+  let directory: string
+  let gateway: RunningGateway
+  beforeEach(async () => {
+    lab = await createLab()
+    closers.push(lab.close)
+    const folder = await temporaryDirectory()
+    directory = folder.path
+    closers.push(folder.remove)
+    state = join(directory, 'state')
+    const ollama = await startStandIn(lab.hub, 'ollama')
+    closers.push(ollama.stop)
+    gateway = await startGateway(lab.hub, state, '--endpoint', lab.hub.address4, '--ollama', ollama.url)
+    closers.push(() => gateway.stop())
+  })
+
+  const ways = {
+    'is deleted': (name: string) => lab.hub.run('ip', 'link', 'delete', name),
+    'goes with the wireguard-go that made it': (name: string) =>
+      lab.hub.run('pkill', '-KILL', '-f', `^wireguard-go -f ${name}$`),
+    'loses its addresses': (name: string) => lab.hub.run('ip', 'address', 'flush', 'dev', name),
+    'is set down': (name: string) => lab.hub.run('ip', 'link', 'set', name, 'down'),
+  }
+
+  it(`comes back by itself with all its peers, and streams go on, where it ${Object.keys(ways).join(', or ')}`, async () => {
+    await joinOverlay(lab.device, directory, gateway.firstDevice?.config ?? '')
+    const file = join(directory, 'tablet.conf')
+    await sotto('device', 'add', 'tablet', '--out', file, '--state', state)
+    await joinOverlay(lab.neighbour, directory, await readFile(file, 'utf8'), 'b')
+    const curl = (host: Lab['device'], path: string, ...args: string[]) =>
+      host.run(
+        'curl',
+        '-sS',
+        '--max-time',
+        '60',
+        '--cacert',
+        join(state, 'certs', 'root.crt'),
+        `${gateway.origins[path.startsWith('/6') ? 1 : 0]}${path.replace('/6', '')}`,
+        ...args,
+      )
+    // In the hub's own network, as its admin has it.
+    const say = async (...args: string[]) =>
+      (await lab.hub.run(process.execPath, 'sotto.ts', ...args, '--state', state)).stdout
+    const name = JSON.parse(await say('status', '--json')).interface.name
+    const prompt = Array.from({ length: 300 }, (_, at) => `word${at}`).join(' ')
+    for (const [how, doIt] of Object.entries(ways)) {
+      const stream = curl(lab.device, '/api/generate', '-d', JSON.stringify({ model: 'stand-in', prompt }))
+      await pause(1_000)
+      const before = gateway.said().match(/mended/g)?.length ?? 0
+      expect((await doIt(name)).exitCode, how).toBe(0)
+      for (const host of [lab.device, lab.neighbour])
+        for (const path of ['/healthz', '/6/healthz'])
+          await expect.poll(async () => (await curl(host, path, '--max-time', '3')).stdout, soon).toBe('ok')
+      const { stdout, exitCode } = await stream
+      expect({ how, exitCode, last: stdout.trim().split('\n').at(-1) }).toMatchObject({
+        exitCode: 0,
+        last: expect.stringContaining('"done":true'),
+      })
+      await expect.poll(() => gateway.said().match(/mended/g)?.length ?? 0, soon).toBeGreaterThan(before)
+      expect((await lab.hub.run('wg', 'show', name, 'peers')).stdout.split('\n'), how).toHaveLength(2)
+    }
+    expect(await say('status')).toMatch(/· The WireGuard interface had been changed from outside: mended/)
+    expect(await say('doctor')).toMatch(/! Troubles .*interface had been changed from outside: mended/)
+  })
+})
+
+describe('a certificate that has ended while the machine was off', () => {
+  const days = 86_400_000
+  let state: string
+  let certs: string
+  let permitted: Authority['permitted']
+  /** Of the gateway's own leaf. */
+  let names: readonly string[]
+  beforeEach(async () => {
+    const folder = await temporaryDirectory()
+    closers.push(folder.remove)
+    state = join(folder.path, 'state')
+    certs = join(state, 'certs')
+    const { stop } = await start()
+    await stop()
+    ;({ permitted } = await loadAuthority(certs))
+    names = namesOf(await readFile(join(certs, 'leaf.crt'), 'utf8'))
+    await rm(certs, { recursive: true })
+    await mkdir(certs)
+  })
+
+  const start = async () => {
+    const options = ['--loopback', '--port', '0', '--ollama', 'http://127.0.0.1:9', '--endpoint', '192.0.2.1']
+    const gateway = await startGateway(undefined, state, ...options)
+    closers.push(gateway.stop)
+    return gateway
+  }
+  /** Until when the certificate holds that a client is shown; rejects for one that it can't trust. */
+  const shown = async ({ origins: [origin = ''] }: RunningGateway): Promise<Date> => {
+    const ca = await readFile(join(certs, 'root.crt'))
+    const socket = connect({ host: '127.0.0.1', port: Number(new URL(origin).port), ca })
+    await new Promise((settle, fail) => socket.once('secureConnect', settle).once('error', fail))
+    const { valid_to: until } = socket.getPeerCertificate()
+    socket.destroy()
+    return new Date(until)
+  }
+
+  it('as a leaf is renewed before anything is served', async () => {
+    const now = new Date(Date.now() - 100 * days)
+    const authority = await makeAuthority(certs, { name: 'Old', permitted, now })
+    const leaf = await ensureLeaf(authority, certs, { names, now })
+    expect(leaf.notAfter < new Date()).toBe(true)
+    expect((await shown(await start())) > new Date(Date.now() + 80 * days)).toBe(true)
+    expect(await diagnosed(state, 'certificates')).toMatchObject({ status: 'ok' })
+  })
+
+  it('as the intermediate is renewed by the command that is said, and devices need nothing new', async () => {
+    const { fingerprint } = await makeAuthority(certs, {
+      name: 'Old',
+      permitted,
+      now: new Date(Date.now() - 6 * 365 * days),
+    })
+    await expect(start()).rejects.toThrow(
+      /intermediate\.crt holds .* to [\s\S]*clock[\s\S]*\.\/sotto cert renew/,
+    )
+    expect(await diagnosed(state, 'certificates')).toMatchObject({
+      status: 'failed',
+      remedy: expect.stringContaining('./sotto cert renew'),
+    })
+    await run(state, 'cert', 'renew')
+    const gateway = await start()
+    expect(gateway.fingerprint).toBe(fingerprint)
+    expect((await shown(gateway)) > new Date()).toBe(true)
+  })
+
+  it('as the root is replaced by the commands that are said', async () => {
+    await makeAuthority(certs, { name: 'Old', permitted, now: new Date(Date.now() - 11 * 365 * days) })
+    await expect(start()).rejects.toThrow(
+      /root\.crt holds[\s\S]*\.\/sotto cert rollover && \.\/sotto cert rollover --finish/,
+    )
+    await run(state, 'cert', 'rollover')
+    await run(state, 'cert', 'rollover', '--finish')
+    expect((await shown(await start())) > new Date()).toBe(true)
+  })
+})
+
+describe('the clock of the machine', () => {
+  const day = 86_400
+  let directory: string
+  let state: string
+  let gateway: RunningGateway
+  beforeEach(async () => {
+    const folder = await temporaryDirectory()
+    closers.push(folder.remove)
+    directory = folder.path
+    state = join(directory, 'state')
+    await set(0)
+    const ollama = await startStandIn(undefined, 'ollama')
+    closers.push(ollama.stop)
+    const options = ['--loopback', '--port', '0', '--ollama', ollama.url, '--endpoint', '192.0.2.1']
+    gateway = await startGateway(withClock(join(directory, 'clock')), state, ...options)
+    closers.push(() => gateway.stop())
+    await trust(state)
+  })
+
+  /** Sets the gateway's clock, so many seconds from the right one. */
+  const set = (seconds: number) =>
+    writeFile(join(directory, 'clock'), `${seconds < 0 ? '' : '+'}${seconds}\n`)
+  const ask = async (key?: string) => {
+    const answer = await fetch(`${gateway.origins[0]}/api/chat`, {
+      method: 'POST',
+      headers: key === undefined ? {} : { authorization: `Bearer ${key}` },
+      body: JSON.stringify({
+        model: 'stand-in',
+        stream: false,
+        messages: [{ role: 'user', content: 'one' }],
+      }),
+    })
+    await answer.body?.cancel()
+    return {
+      status: answer.status,
+      id: answer.headers.get('x-request-id'),
+      retryAfter: Number(answer.headers.get('retry-after')),
+    }
+  }
+
+  it('that is set forward and back by a day shuts nobody out, lets nobody in for longer, and is told of', async () => {
+    const { secret: brief } = await run(state, 'key', 'add', 'brief', '--expires', '12h')
+    const { secret: paced } = await run(state, 'key', 'add', 'paced')
+    await run(state, 'limit', 'key:paced', '--requests-per-minute', '1')
+    const answered = [await ask(brief), await ask()]
+    expect(answered).toMatchObject([{ status: 200 }, { status: 200 }])
+
+    await set(day)
+    await expect.poll(() => gateway.said(), soon).toContain('The clock was set forward by 1 day.')
+    // What ends at a time has ended by that clock…
+    await expect.poll(async () => (await ask(brief)).status, soon).toBe(401)
+    expect((await ask()).status).toBe(200)
+    expect((await ask(paced)).status).toBe(200)
+    expect((await ask(paced)).status).toBe(429)
+
+    await set(0)
+    await expect.poll(() => gateway.said(), soon).toContain('The clock was set back by 1 day.')
+    // … and goes on by the right one; nobody waits for a day that was none.
+    await expect.poll(async () => (await ask(brief)).status, soon).toBe(200)
+    const refused = await ask(paced)
+    expect(refused.status === 200 || refused.retryAfter <= 60, JSON.stringify(refused)).toBe(true)
+    await expect.poll(async () => (await ask(paced)).status, { ...soon, timeout: 90_000 }).toBe(200)
+
+    await set(-day)
+    await expect.poll(() => gateway.said(), soon).toMatch(/set back by 1 day[\s\S]*set back by 1 day/)
+    const last = await ask()
+    expect(last.status).toBe(200)
+    await set(0)
+    await expect
+      .poll(async () => (await run(state, 'status')).troubles, soon)
+      .toMatchObject([{ kind: 'clock', over: true, message: 'The clock was set forward by 1 day.' }])
+    expect(await diagnosed(state, 'troubles')).toMatchObject({
+      status: 'warning',
+      remedy: expect.stringContaining('timedatectl'),
+    })
+
+    // In the order in which it happened, whatever the clock said; and no time is less than none.
+    const audit = async () => (await run(state, 'audit', '--since', '7d', '--limit', '1000')).requests
+    await expect
+      .poll(async () => (await audit()).map(({ request_id: id }: { request_id: string }) => id), soon)
+      .toContain(last.id)
+    for (const row of await audit()) expect(row.duration_ms, JSON.stringify(row)).toBeGreaterThanOrEqual(0)
+  })
+})
+
+/** Runs a program by a clock of its own, which the file sets: libfaketime. What lasts goes by the kernel's. */
+function withClock(file: string): Pick<Host, 'start'> {
+  return {
+    start: (program, args, options) =>
+      execa(program, [...args], {
+        reject: false,
+        ...options,
+        env: {
+          LD_PRELOAD: '/usr/$LIB/faketime/libfaketimeMT.so.1',
+          FAKETIME_TIMESTAMP_FILE: file,
+          FAKETIME_NO_CACHE: '1',
+          FAKETIME_DONT_FAKE_MONOTONIC: '1',
+        },
+      }),
+  }
+}

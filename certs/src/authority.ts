@@ -93,15 +93,17 @@ export async function makeAuthority(directory: string, request: AuthorityRequest
 /**
  * Reads the CA and checks that it is whole, ours and in date. The root's key may be put away: it is not
  * needed day to day. Throws an `AuthorityError` that says which.
+ *
+ * @param ended whether one that is out of date will do: to be replaced
  */
 export async function loadAuthority(
   directory: string,
-  { now = new Date() }: { readonly now?: Date } = {},
+  { now = new Date(), ended = false }: { readonly now?: Date; readonly ended?: boolean } = {},
 ): Promise<Authority> {
   const parts = parseParts(directory, await readFiles(directory))
   const permitted = checkOurs(directory, parts)
   checkPairs(directory, parts)
-  checkDates(directory, parts, now)
+  if (!ended) checkDates(directory, parts, now)
   const { root, intermediate, intermediateKey } = parts
   return {
     name: commonNameOf(root),
@@ -261,9 +263,16 @@ function checkDates(directory: string, { root, intermediate }: Parts, now: Date)
       throw new AuthorityError(
         'expired',
         `The CA in ${directory} can't be used: ${file} holds from ${from.toISOString()} to ${to.toISOString()}, and it is ${now.toISOString()}.`,
-        `Check the clock (\`date\`). If it is right: ${restore(directory)}`,
+        `Check the clock (\`date\`). If it is right: ${to <= now ? renewals[file] : restore(directory)}`,
       )
 }
+
+/** What mends one that has ended. */
+const renewals = {
+  'intermediate.crt': './sotto cert renew. Devices need nothing new.',
+  'root.crt':
+    './sotto cert rollover && ./sotto cert rollover --finish. Each device must then trust the new one.',
+} as const
 
 function unusable(directory: string, code: AuthorityFault, why: string, cause?: unknown): AuthorityError {
   return new AuthorityError(code, `The CA in ${directory} can't be used: ${why}.`, restore(directory), cause)

@@ -1,12 +1,13 @@
-import { X509Certificate } from 'node:crypto'
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer, request } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { makeAuthority, type Authority } from './authority.ts'
+import { loadAuthority, makeAuthority, type Authority } from './authority.ts'
 import { keyPem, makeKeyPair } from './key-pair.ts'
 import { ensureLeaf, issueLeaf, keepLeaf, namesOf, type Leaf } from './leaf.ts'
+import { renewIntermediate } from './rollover.ts'
 import { home, inDays, scratchDirectory, verifyLeaf } from './scratch.fixture.ts'
 
 const directory = scratchDirectory()
@@ -172,7 +173,7 @@ describe('the leaf of a directory', () => {
 
 describe('a kept leaf', () => {
   const names = ['10.77.0.1']
-  const hour = 3_600_000
+  const minute = 60_000
   let stop = (): void => {}
   afterEach(() => {
     stop()
@@ -180,14 +181,19 @@ describe('a kept leaf', () => {
   })
 
   /** Each next leaf handed over, or failure told, as they come. */
-  const keep = (authority: Authority) => {
+  const keep = (authority: Authority, load = async () => authority) => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'Date'] })
     const waiting: ((what: unknown) => void)[] = []
     const tell = (what: unknown): void => waiting.shift()?.(what)
     return {
       next: () => new Promise<unknown>((settle) => waiting.push(settle)),
+      /** Once the look before is over: there is one at a time. */
+      async pass(ms: number) {
+        await new Promise((settle) => setImmediate(settle))
+        vi.advanceTimersByTime(ms)
+      },
       start: () => {
-        stop = keepLeaf(async () => authority, directory(), { names }, tell, tell)
+        stop = keepLeaf(load, directory(), { names }, { renewed: tell, failed: tell })
       },
     }
   }
@@ -199,21 +205,21 @@ describe('a kept leaf', () => {
     expect(await first).toMatchObject({ cert: await readFile(at('leaf.crt'), 'utf8') })
   })
 
-  it('is handed over within an hour of being due, though the machine slept through its date', async () => {
+  it('is handed over within a minute of being due, though the machine slept through its date', async () => {
     const authority = await make()
-    const { start, next } = keep(authority)
+    const { start, next, pass } = keep(authority)
     const first = next()
     start()
     const { notAfter } = (await first) as Leaf
     const renewed = next()
     vi.setSystemTime(inDays(75))
-    vi.advanceTimersByTime(hour)
+    await pass(minute)
     expect(((await renewed) as Leaf).notAfter > notAfter).toBe(true)
   })
 
-  it('tells of a failure and is tried again an hour later', async () => {
+  it('tells of a failure and is tried again a minute later', async () => {
     const authority = await make()
-    const { start, next } = keep(authority)
+    const { start, next, pass } = keep(authority)
     // No file can be written over a directory that is not empty.
     await makeAuthority(at('leaf.crt'), home)
     const failure = next()
@@ -221,8 +227,40 @@ describe('a kept leaf', () => {
     expect(await failure).toMatchObject({ code: 'inaccessible' })
     await rm(at('leaf.crt'), { recursive: true })
     const mended = next()
-    vi.advanceTimersByTime(hour)
+    await pass(minute)
     expect(await mended).toMatchObject({ cert: await readFile(at('leaf.crt'), 'utf8') })
+  })
+
+  it('is issued anew where the clock was set back to before it was issued', async () => {
+    const { start, next, pass } = keep(await make())
+    const first = next()
+    start()
+    const { cert } = (await first) as Leaf
+    const again = next()
+    vi.setSystemTime(inDays(-0.5))
+    await pass(minute)
+    expect(new X509Certificate(((await again) as Leaf).cert).validFromDate < new Date()).toBe(true)
+    expect(((await again) as Leaf).cert).not.toBe(cert)
+  })
+
+  it('whose CA has ended says which command mends it, and is issued once that was done', async () => {
+    const authority = await make()
+    const { start, next, pass } = keep(authority, () => loadAuthority(directory()))
+    const first = next()
+    start()
+    await first
+    const failure = next()
+    const later = new Date(authority.intermediateNotAfter.getTime() + 86_400_000)
+    vi.setSystemTime(later)
+    await pass(minute)
+    expect(await failure).toMatchObject({
+      code: 'expired',
+      remedy: expect.stringContaining('./sotto cert renew'),
+    })
+    await renewIntermediate(directory(), createPrivateKey(await readFile(at('root.key'), 'utf8')))
+    const mended = next()
+    await pass(minute)
+    expect(((await mended) as Leaf).notAfter > later).toBe(true)
   })
 
   it('is looked at no more once stopped', async () => {

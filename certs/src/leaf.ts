@@ -32,8 +32,8 @@ export interface LeafRequest {
 
 /** Renewed often enough that renewal is never a surprise; Apple takes at most 825 days (support 103769). */
 const lifeMs = 90 * 86_400_000
-/** Also catches a laptop that slept through its date. */
-const lookEveryMs = 3_600_000
+/** Also catches a laptop that slept through its date, a clock that was set, and a disk that has room again. */
+const lookEveryMs = 60_000
 
 /** Issues a server leaf. Throws an `AuthorityError` for a name outside the CA's constraints. */
 export async function issueLeaf(
@@ -46,7 +46,7 @@ export async function issueLeaf(
     throw new AuthorityError(
       'expired',
       `The CA's intermediate ended on ${until.toISOString()}.`,
-      'Start the gateway again: it says what helps.',
+      'Renew it: ./sotto cert renew',
     )
   const pair = await makeKeyPair()
   const certificate = await makeCertificate({
@@ -99,16 +99,24 @@ export async function readLeaf(directory: string): Promise<Leaf | undefined> {
   }
 }
 
+export interface LeafEvents {
+  /** A new one, to be shown from now on. */
+  renewed(leaf: Leaf): void
+  /** It could not be looked after; it is tried again a minute later. */
+  failed(error: unknown): void
+  /** At a look all was as it should be, or is again. */
+  kept?(): void
+}
+
 /**
- * Looks at once and every hour, at the CA too, which may have been replaced, and hands over each new leaf. A look that fails is told to `failed` and
- * tried again an hour later. Returns what ends it; nothing is handed over after that.
+ * Looks at once and every minute, at the CA too, which may have been replaced. Returns what ends it; nothing is
+ * handed over after that.
  */
 export function keepLeaf(
   load: () => Promise<Authority>,
   directory: string,
   { names }: Pick<LeafRequest, 'names'>,
-  renewed: (leaf: Leaf) => void,
-  failed: (error: unknown) => void,
+  { renewed, failed, kept }: LeafEvents,
 ): () => void {
   let known: string | undefined
   let due = false
@@ -121,8 +129,14 @@ export function keepLeaf(
     known = leaf.cert
     if (due) renewed(leaf)
     due = false
+    kept?.()
   }
-  const tick = () => void look().catch(failed)
+  let looking: Promise<void> | undefined
+  const tick = (): void => {
+    looking ??= look()
+      .catch(failed)
+      .finally(() => (looking = undefined))
+  }
   const timer = setInterval(tick, lookEveryMs).unref()
   tick()
   return () => {

@@ -27,9 +27,11 @@ export function inaccessible(what: string, cause: unknown): AuthorityError {
   return new AuthorityError(
     'inaccessible',
     `${what} (${String(code)}).`,
-    code === 'ENOSPC'
+    code === 'ENOSPC' || code === 'EDQUOT'
       ? 'Free some space on the disk.'
-      : 'Run it as the user that owns the directory, or name another one.',
+      : code === 'EROFS' || code === 'EIO'
+        ? 'Make the disk writable. See why it is not: sudo dmesg | tail'
+        : 'Run it as the user that owns the directory, or name another one.',
     cause,
   )
 }

@@ -19,7 +19,7 @@ const replaced = new Set(['root.key', 'root.key.age', 'root.crt', 'intermediate.
 
 /** Makes the next CA, for the same names. Throws an `AuthorityError` where there is one already. */
 export async function beginRollover(directory: string, now: Date = new Date()): Promise<Authority> {
-  const current = await loadAuthority(directory, { now })
+  const current = await loadAuthority(directory, { ended: true })
   const name = `${current.name.replace(/ \(\d{4}\)$/, '')} (${now.getUTCFullYear()})`
   return makeAuthority(next(directory), { name, permitted: current.permitted, now })
 }

@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises'
 import { hostname, networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
+import { AuthorityError } from '@sotto/certs/authority-error.ts'
 import { loadAuthority, loadOrMakeAuthority, type Authority } from '@sotto/certs/authority.ts'
 import { ensureLeaf, keepLeaf } from '@sotto/certs/leaf.ts'
 import { resumeSwitch, trustedRoots } from '@sotto/certs/rollover.ts'
@@ -300,11 +301,20 @@ async function open(
       () => loadAuthority(state.certs),
       state.certs,
       { names: leafNames(network) },
-      (leaf) => {
-        listener.renew(leaf)
-        ;({ notAfter } = leaf)
+      {
+        renewed(leaf) {
+          listener.renew(leaf)
+          ;({ notAfter } = leaf)
+        },
+        failed(error) {
+          log.error({ err: error }, 'the leaf could not be renewed')
+          const told = error instanceof AuthorityError ? error : { message: '', remedy: `See ${state.log}` }
+          const message = `The certificate can’t be renewed. ${told.message}`.trim()
+          if (troubles.begin('certificate', { message, remedy: told.remedy }))
+            notice(`${message} → ${told.remedy}`)
+        },
+        kept: () => void troubles.end('certificate'),
       },
-      (error) => log.error({ err: error }, 'the leaf could not be renewed'),
     ),
   )
   // Without an interface its config would be shown, once, for nothing.

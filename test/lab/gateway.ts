@@ -39,7 +39,7 @@ export async function temporaryDirectory(): Promise<{ readonly path: string; rem
 
 /** Starts `sotto up` and resolves when it serves; rejects with what it said where it ends instead. */
 export async function startGateway(
-  host: Host | undefined,
+  host: Pick<Host, 'start'> | undefined,
   state: string,
   ...options: string[]
 ): Promise<RunningGateway> {
@@ -106,7 +106,7 @@ export async function joinOverlay(host: Host, directory: string, config: string,
 }
 
 /** Starts a command that goes on; resolves at its first line, and rejects with what it said where it ends. */
-async function launch(host: Host | undefined, args: readonly string[]) {
+async function launch(host: Pick<Host, 'start'> | undefined, args: readonly string[]) {
   const all = [join(root, 'sotto.ts'), ...args]
   const settings = { stdin: 'ignore', buffer: false } as const
   const child = host

@@ -14,6 +14,7 @@ const needed: Record<string, string> = {
   procps: '/usr/sbin/sysctl',
   curl: '/usr/bin/curl',
   e2fsprogs: '/usr/sbin/mke2fs',
+  libfaketime: '/usr/share/doc/libfaketime',
   iperf3: '/usr/bin/iperf3',
   'espeak-ng': '/usr/bin/espeak-ng',
   sox: '/usr/bin/sox',

@@ -57,7 +57,7 @@ function renew({ output, directory }: CertDeps): Command {
       const notAfter = intermediateNotAfter.toISOString()
       output.result(
         { intermediate: { notAfter } },
-        `The intermediate holds until ${notAfter}. A running gateway takes it up within the hour.`,
+        `The intermediate holds until ${notAfter}. A running gateway takes it up within a minute.`,
       )
     })
 }
@@ -78,7 +78,7 @@ function rollover({ output, directory }: CertDeps): Command {
       output.result(
         data,
         options.finish
-          ? `${authority.name} is in place. A running gateway takes it up within the hour, or when it is started again.`
+          ? `${authority.name} is in place. A running gateway takes it up within a minute, or when it is started again.`
           : [
               `${authority.name} is ready beside the one in use:`,
               `SHA-256 ${authority.fingerprint}`,

@@ -5,7 +5,13 @@
 import { isIP } from 'node:net'
 import type { Database } from '@sotto/provisioning/database.ts'
 import { makeAccountLink } from '@sotto/provisioning/registry/account-link.ts'
-import { dueMails, nextMailAt, noteMail, type Mail } from '@sotto/provisioning/registry/mail.ts'
+import {
+  dueMails,
+  longestWaitMs,
+  nextMailAt,
+  noteMail,
+  type Mail,
+} from '@sotto/provisioning/registry/mail.ts'
 import { createTransport } from 'nodemailer'
 import type { Logger } from 'pino'
 import { linkOfMail, linkUrl, writeLetter } from './letters.ts'
@@ -34,7 +40,6 @@ export interface MailerOptions {
 }
 
 const firstRetryMs = 30_000
-const longestRetryMs = 3_600_000
 /** A day, nearly: a server that is away for longer won’t be back for this mail. */
 const maxTries = 30
 const timeoutMs = 20_000
@@ -68,7 +73,7 @@ export function createMailer({ database, config, log, retryMs = firstRetryMs }: 
       await noteMail(database, mail.id, { sentAt: new Date() })
       log.info({ mail: mail.id, kind: mail.kind }, 'a mail was sent')
     } catch (error) {
-      const waitMs = Math.min(longestRetryMs, retryMs * 2 ** mail.tries)
+      const waitMs = Math.min(longestWaitMs, retryMs * 2 ** mail.tries)
       const next = isHopeless(error) || mail.tries + 1 >= maxTries ? null : new Date(Date.now() + waitMs)
       await noteMail(database, mail.id, { error: reasonOf(error), next })
       log.error({ err: error, mail: mail.id, kind: mail.kind, next }, 'a mail could not be sent')

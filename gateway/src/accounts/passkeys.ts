@@ -88,7 +88,7 @@ export function partyOf(host: string): Party | undefined {
 export function createPasskeys(): Passkeys {
   const asked = new Map<string, Asked>()
   const keep = (challenge: string, purpose: string): string => {
-    const now = Date.now()
+    const now = performance.now()
     for (const [id, { until }] of asked) {
       if (until > now && asked.size < maxAsked) break
       asked.delete(id)
@@ -100,7 +100,7 @@ export function createPasskeys(): Passkeys {
   const take = (id: string, purpose: string): string => {
     const found = asked.get(id)
     asked.delete(id)
-    if (!found || found.purpose !== purpose || found.until <= Date.now()) throw wrong()
+    if (!found || found.purpose !== purpose || found.until <= performance.now()) throw wrong()
     return found.challenge
   }
   return {

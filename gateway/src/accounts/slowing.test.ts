@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { createSlowing } from './slowing.ts'
 
-beforeEach(() => vi.useFakeTimers({ toFake: ['Date'], now: 0 }))
+beforeEach(() => vi.useFakeTimers({ toFake: ['Date', 'performance'], now: 0 }))
 afterEach(() => vi.useRealTimers())
 
 const start = () => createSlowing({ free: 2, firstMs: 1_000, mostMs: 8_000, quietMs: 60_000 })
@@ -23,15 +23,26 @@ it('lets some tries go, then doubles each wait up to the longest, and forgets af
     const wait = refused(() => slowing.take('ada'))
     if (wait === undefined) continue
     waits.push(wait)
-    vi.setSystemTime(Date.now() + wait * 1_000)
+    vi.advanceTimersByTime(wait * 1_000)
   }
   expect(waits.slice(0, 4)).toEqual([1, 2, 4, 8])
   expect(Math.max(...waits)).toBe(8)
-  vi.setSystemTime(Date.now() + 60_000)
+  vi.advanceTimersByTime(60_000)
   expect([refused(() => slowing.take('ada')), refused(() => slowing.take('ada'))]).toEqual([
     undefined,
     undefined,
   ])
+})
+
+it('holds nobody for longer, nor lets anybody go on, where the clock is set back or forward', () => {
+  const slowing = start()
+  for (let count = 0; count < 3; count += 1) slowing.take('ada')
+  for (const days of [-1, 1]) {
+    vi.setSystemTime(Date.now() + days * 86_400_000)
+    expect(refused(() => slowing.take('ada'))).toBe(1)
+  }
+  vi.advanceTimersByTime(1_000)
+  expect(refused(() => slowing.take('ada'))).toBeUndefined()
 })
 
 it('holds nobody for the tries of another, and none for what was no guess', () => {

@@ -24,7 +24,7 @@ export interface SlowingOptions {
 
 interface Tries {
   count: number
-  /** Milliseconds since the epoch. */
+  /** By a clock that nobody sets, as `until`: none is shut out for a day because it was set back. */
   at: number
   until: number
 }
@@ -36,7 +36,7 @@ export function createSlowing({ free, firstMs, mostMs, quietMs }: SlowingOptions
   const known = new Map<string, Tries>()
   return {
     take(key) {
-      const now = Date.now()
+      const now = performance.now()
       const before = known.get(key)
       const tries = before && now - before.at < quietMs ? before : { count: 0, at: now, until: 0 }
       if (now < tries.until) throw tooSoon(tries.until - now)

@@ -1,6 +1,6 @@
 import { Anthropic } from '@anthropic-ai/sdk'
 import { OpenAI } from 'openai'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { serveApi, type ServeOptions } from '#api/serve.fixture.ts'
 import { json, left, ndjson, serveOllama, type Call } from '#engines/upstream.fixture.ts'
 import { startRedis, type Redis } from '#valkey/redis.fixture.ts'
@@ -9,6 +9,7 @@ import { startRedis, type Redis } from '#valkey/redis.fixture.ts'
 let redis: Redis | undefined
 const closers: (() => Promise<unknown>)[] = []
 afterEach(async () => {
+  vi.useRealTimers()
   for (const close of closers.splice(0).toReversed()) await close()
   await redis?.ask('FLUSHALL')
 })
@@ -73,6 +74,16 @@ describe.each(['the gateway itself', 'Valkey'])('counted by %s:', (where) => {
   })
 
   describe('rates', () => {
+    it('hold nobody for longer than their minute where the clock is set back by a day', async () => {
+      const { ask } = await open({ tenant: { requestsPerMinute: 1 } })
+      expect((await ask()).status).toBe(200)
+      vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 86_400_000 })
+      const refused = await ask()
+      expect(refused.status).toBe(429)
+      expect(Number(refused.headers.get('retry-after'))).toBeLessThanOrEqual(60)
+      expect(await refused.text()).not.toMatch(/864\d\d/)
+    })
+
     it('tell what is left, and when they are over: 429, in the words of each dialect, when to come again', async () => {
       const { ask } = await open({ tenant: { requestsPerMinute: 2 } })
       const first = await ask()

@@ -173,7 +173,7 @@ export function createBudgets(
         one.asked += tokens
         one.float =
           tokens > limit * floatPart ? 0 : Math.floor(Math.min(floatRequests * tokens, limit * floatPart))
-        one.pace(tokens, Date.now())
+        one.pace(tokens, performance.now())
       }
       /** Down to what was granted; the rest was asked for and is let go. */
       const grant = (granted: number): void => {
@@ -190,7 +190,7 @@ export function createBudgets(
         for (const { account: one } of limits) {
           one.reserved -= tokens
           one.used += used
-          one.pace(0, Date.now())
+          one.pace(0, performance.now())
           // What is held goes down to what is needed at the pace of now.
           one.lower(one.taken + one.slack)
           one.written = Math.max(one.written, one.taken)

@@ -4,6 +4,7 @@
  */
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import { Failure } from '../failure.ts'
+import { waitMs } from './wait.ts'
 
 export interface Rates {
   /**
@@ -70,7 +71,8 @@ export function createRates(): Rates {
       .catch((refused: unknown) => refused)
     if (!(state instanceof RateLimiterRes)) throw state
     taken.push(limit)
-    const { consumedPoints, remainingPoints, msBeforeNext } = state
+    const { consumedPoints, remainingPoints } = state
+    const msBeforeNext = waitMs(state, minute)
     if (consumedPoints > limit.limit) throw tooFast(what, limit, points, msBeforeNext)
     return { limit: limit.limit, remaining: remainingPoints, msBeforeNext }
   }

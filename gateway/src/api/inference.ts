@@ -10,7 +10,7 @@ import { fullName } from '#protocol/model-name.ts'
 import { missingModel, noSuchModel } from '#engines/no-model.ts'
 import { createTap, type Grammar, type Tap } from '#engines/tap.ts'
 import { queuesAs, type Member } from '#identity/caller.ts'
-import type { OpenRecord, Recorder } from '#ledger/record.ts'
+import { since, type OpenRecord, type Recorder } from '#ledger/record.ts'
 import { asFailure, Failure } from '../failure.ts'
 import { inputBound, writeBody, type EngineLimits, type ModelRequest } from './body.ts'
 import type { Call } from './route.ts'
@@ -110,7 +110,7 @@ async function stream(streaming: Streaming): Promise<Forwarded> {
   const left = new AbortController()
   const leave = (): void => left.abort(new Failure('invalid', 'The client left.'))
   outgoing.once('close', leave)
-  const came = Date.now()
+  const came = performance.now()
   const line = waitingLine(outgoing, wish, permit, record)
   try {
     for (;;) {
@@ -128,7 +128,7 @@ async function stream(streaming: Streaming): Promise<Forwarded> {
       line.end()
       const { backend } = place
       record.backend = backend.name
-      record.queuedMs = Date.now() - came
+      record.queuedMs = since(came)
       try {
         return await forward(
           {
@@ -231,7 +231,7 @@ function answerHeaders(
 
 /** Notes when the first byte came, and what came where the key has it kept. */
 function timed(tap: Tap, record: OpenRecord, keeper: Keeper | undefined): Tap {
-  record.firstByteAt = Date.now()
+  record.firstByteAt = performance.now()
   if (!keeper) return tap
   return {
     get pieces() {

@@ -120,7 +120,7 @@ async function pass(
         body: c.req.method === 'GET' || c.req.method === 'HEAD' ? null : incoming,
         answerHeaders: { 'x-request-id': record.id, ...permit.headers },
         tap() {
-          record.firstByteAt = Date.now()
+          record.firstByteAt = performance.now()
           return carry()
         },
       },

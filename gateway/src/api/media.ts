@@ -186,7 +186,7 @@ async function speak(
     }
     const { contentType, sound } = spoken
     record.backend = speech.kind
-    record.firstByteAt = Date.now()
+    record.firstByteAt = performance.now()
     outgoing.writeHead(200, {
       'content-type': contentType,
       'cache-control': 'no-store',
@@ -213,7 +213,7 @@ async function transcribe(call: Call, deps: ApiDeps, translate: boolean): Promis
     const { transcriber } = deps.engines
     record.backend = transcriber.lender ?? transcriber.kind
     const { contentType, text } = await transcriber.transcribeFile(file, { ...wish, ...queuing(call) }, left)
-    record.firstByteAt = Date.now()
+    record.firstByteAt = performance.now()
     return new Response(text, {
       headers: { 'content-type': contentType, 'x-request-id': record.id, ...permit.headers },
     })

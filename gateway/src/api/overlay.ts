@@ -12,6 +12,7 @@ import type { Context } from 'hono'
 import type { Registry } from 'prom-client'
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import { z } from 'zod'
+import { waitMs } from '#admission/wait.ts'
 import type { DeviceList } from '#protocol/devices.ts'
 import { readJson } from './body.ts'
 import { ownDialect } from './envelope.ts'
@@ -159,8 +160,8 @@ function refuse(c: Context, status: 400 | 404 | 409 | 410 | 503, refusal: Refusa
   return c.json({ error: { code, message, remedy } }, status)
 }
 
-function refuseBusy(c: Context, { msBeforeNext }: RateLimiterRes): Response {
-  const seconds = Math.ceil(msBeforeNext / 1000)
+function refuseBusy(c: Context, state: RateLimiterRes): Response {
+  const seconds = Math.ceil(waitMs(state, 60) / 1000)
   const message = 'Too many links that are none were tried.'
   return c.json({ error: { code: 'rate_limited', message, remedy: `Try again in ${seconds} s.` } }, 429, {
     'Retry-After': String(seconds),

@@ -73,7 +73,7 @@ async function pass(call: Call, service: Service, deps: ApiDeps): Promise<Respon
         body: c.req.method === 'GET' || c.req.method === 'HEAD' ? null : incoming,
         answerHeaders: { 'x-request-id': record.id, ...permit.headers },
         tap() {
-          record.firstByteAt = Date.now()
+          record.firstByteAt = performance.now()
           return carry()
         },
       },

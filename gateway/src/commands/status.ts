@@ -54,9 +54,9 @@ type State = import('@sotto/provisioning/state.ts').State
 async function askHealth(state: State, origin: string): Promise<Health | undefined> {
   const { Agent, request } = await import('undici')
   const { health } = await import('#api/health.ts')
-  const { loadAuthority } = await import('@sotto/certs/authority.ts')
+  const { trustedRoots } = await import('@sotto/certs/rollover.ts')
   const dispatcher = new Agent({
-    connect: { ca: (await loadAuthority(state.certs)).rootCertificate, timeout: 2_000 },
+    connect: { ca: await trustedRoots(state.certs), timeout: 2_000 },
   })
   try {
     const { body } = await request(`${origin}/health`, {

@@ -43,7 +43,7 @@ export function createEmbedded(store: ModelStore, model: Model): Embedded {
     } catch (error) {
       const why =
         error instanceof Failure ? error : new Failure('internal', `${model.name} can’t be stored.`, error)
-      failed = { why, at: Date.now() }
+      failed = { why, at: performance.now() }
     } finally {
       fetching = undefined
     }
@@ -53,7 +53,7 @@ export function createEmbedded(store: ModelStore, model: Model): Embedded {
       if (sherpa) return sherpa
       const folder = fetching ? undefined : store.find(model)
       if (folder !== undefined) return (sherpa = createSherpa(model, folder))
-      if (failed && Date.now() - failed.at < patienceMs) throw failed.why
+      if (failed && performance.now() - failed.at < patienceMs) throw failed.why
       fetching ??= fetch()
       throw new Failure(
         'unavailable',

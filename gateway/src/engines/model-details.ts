@@ -66,9 +66,9 @@ export function createDetailsBook(
       learning = true
       for (const model of models) {
         const key = keyOf(model)
-        if (known.has(key) || (failed.get(key) ?? -Infinity) > Date.now() - patienceMs) continue
+        if (known.has(key) || (failed.get(key) ?? -Infinity) > performance.now() - patienceMs) continue
         const read = shown.safeParse(await show(model.name).catch(() => undefined))
-        if (!read.success) failed.set(key, Date.now())
+        if (!read.success) failed.set(key, performance.now())
         else {
           known.set(key, read.data)
           changed()

@@ -118,9 +118,9 @@ function inTurn(voice: Voice): Speech {
   return {
     kind: voice.kind,
     voices() {
-      if (!listed || Date.now() - listed.at > listedMs)
+      if (!listed || performance.now() - listed.at > listedMs)
         listed = {
-          at: Date.now(),
+          at: performance.now(),
           voices: voice.voices(AbortSignal.timeout(listTimeoutMs)).catch(() => {
             listed = undefined
             return []

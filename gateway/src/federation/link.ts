@@ -42,13 +42,13 @@ export function createBudget(perMinute: number, clock: Clock): Budget {
   const sent: number[] = []
   return {
     take() {
-      sent.push(clock.now())
+      sent.push(clock.elapsed())
       if (sent.length > most) sent.shift()
     },
     freeIn() {
       const [oldest] = sent
       if (oldest === undefined || sent.length < most) return 0
-      return Math.max(0, oldest + minuteMs - clock.now())
+      return Math.max(0, oldest + minuteMs - clock.elapsed())
     },
   }
 }

@@ -99,7 +99,7 @@ export function createMember(options: MemberOptions): Member {
         events.incoming(link, frame.fromMeshId, frame.payload)
         return
       case 'error':
-        if (frame.message.startsWith('Rate limited')) blockedUntil = clock.now() + minuteMs
+        if (frame.message.startsWith('Rate limited')) blockedUntil = clock.elapsed() + minuteMs
         // The one that we sent to has gone, so there are others than we know of.
         if (frame.targetMeshId !== undefined)
           see(instances.filter((one) => one.meshId !== frame.targetMeshId))
@@ -143,7 +143,7 @@ export function createMember(options: MemberOptions): Member {
       return instances
     },
     find: (meshId) => byId.get(meshId),
-    freeIn: () => (budget ? Math.max(budget.freeIn(), blockedUntil - clock.now(), 0) : Infinity),
+    freeIn: () => (budget ? Math.max(budget.freeIn(), blockedUntil - clock.elapsed(), 0) : Infinity),
     relay(target, payload) {
       budget?.take()
       send(`{"type":"gateway_relay","targetMeshId":${JSON.stringify(target)},"payload":${payload}}`)

@@ -5,7 +5,7 @@ import type { Route } from '#api/route.ts'
 import type { Logger } from 'pino'
 import type { Member } from '#identity/caller.ts'
 import { identifyByKey, type Identity } from '#identity/identify.ts'
-import { nextRequestId, write, type Recorder } from '#ledger/record.ts'
+import { nextRequestId, write, type Recorder, since } from '#ledger/record.ts'
 import { asFailure } from '../failure.ts'
 import { registerMesh, relayService, type RegistrationDeps } from './registration.ts'
 import type { Relay } from './relay.ts'
@@ -37,6 +37,7 @@ export function relayRoutes(deps: RegistrationDeps): Route[] {
 export function createRelayHttp({ identity, recorder, relay, log, ...deps }: RelayHttpDeps) {
   const register = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const at = Date.now()
+    const began = performance.now()
     // Of a socket that is gone, there is none any more.
     const { remoteAddress: address = '' } = request.socket
     let caller: Member | undefined
@@ -59,11 +60,12 @@ export function createRelayHttp({ identity, recorder, relay, log, ...deps }: Rel
       { id: nextRequestId(), caller, service: relayService, ...(refusal !== undefined && { refusal }) },
       {
         at,
+        began,
         address,
         method: 'POST',
         path: '/register',
         status,
-        durationMs: Date.now() - at,
+        durationMs: since(began),
         ended: 'whole',
       },
     )

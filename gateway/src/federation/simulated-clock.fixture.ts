@@ -19,6 +19,7 @@ export function createSimulatedClock(start = Date.parse('2026-11-21T00:00:00Z'))
   }
   return {
     now: () => now,
+    elapsed: () => now - start,
     after(ms, task) {
       last += 1
       const id = last

@@ -4,7 +4,7 @@ import type { Database } from '@sotto/provisioning/database.ts'
 import { listFriends, ownMeshId } from '@sotto/provisioning/registry/friend.ts'
 import { findMesh, listMeshes, noteMeshes } from '@sotto/provisioning/registry/mesh.ts'
 import type { Logger } from 'pino'
-import { nextRequestId, write, type Recorder } from '#ledger/record.ts'
+import { nextRequestId, write, type Recorder, since } from '#ledger/record.ts'
 import { systemClock } from './clock.ts'
 import { relayPath } from './frames.ts'
 import { createMeshSecrets, type MeshSecrets } from './mesh-secrets.ts'
@@ -54,6 +54,7 @@ export async function startFederation({
   const relay = createRelay({
     async verify(meshId, secret, address) {
       const at = Date.now()
+      const began = performance.now()
       const name = await secrets.verify(meshId, secret, address)
       const known = name !== undefined
       write(
@@ -66,11 +67,12 @@ export async function startFederation({
         },
         {
           at,
+          began,
           address,
           method: 'WS',
           path: relayPath,
           status: known ? 101 : 401,
-          durationMs: Date.now() - at,
+          durationMs: since(began),
           ended: 'whole',
         },
       )

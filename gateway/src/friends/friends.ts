@@ -11,7 +11,7 @@ import type { ApiDeps } from '#api/inference.ts'
 import type { Engines } from '#engines/engine.ts'
 import type { Member } from '#identity/caller.ts'
 import { normal } from '#identity/directory.ts'
-import { nextRequestId, write, type Recorder } from '#ledger/record.ts'
+import { nextRequestId, write, type Recorder, since } from '#ledger/record.ts'
 import { refuseUpgrade } from '#listener/refuse-upgrade.ts'
 import { dialTunnel } from '#tunnel/dial.ts'
 import { TunnelDispatcher } from '#tunnel/dispatcher.ts'
@@ -170,6 +170,7 @@ export function createFriends(deps: FriendsDeps): Friends {
   return {
     upgrade(request, socket, head) {
       const at = Date.now()
+      const began = performance.now()
       const address = normal(request.socket.remoteAddress ?? '')
       const record = (status: number, caller: Member | undefined, refusal: { refusal?: string }): void =>
         write(
@@ -177,11 +178,12 @@ export function createFriends(deps: FriendsDeps): Friends {
           { id: nextRequestId(), caller, service: 'friend', ...refusal },
           {
             at,
+            began,
             address,
             method: 'WS',
             path: friendPath,
             status,
-            durationMs: Date.now() - at,
+            durationMs: since(began),
             ended: 'whole',
           },
         )

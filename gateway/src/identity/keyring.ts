@@ -8,6 +8,7 @@ import { isUsable, type Key, type KeySecret } from '@sotto/provisioning/registry
 import { isOurs, readPrefix, verifySecret } from '@sotto/provisioning/registry/secret.ts'
 import ipaddr from 'ipaddr.js'
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
+import { waitMs } from '#admission/wait.ts'
 import { Failure } from '../failure.ts'
 import { heldBy, type Member } from './caller.ts'
 import { normal, tenantOf } from './directory.ts'
@@ -34,13 +35,14 @@ interface Entry {
 
 /** Guesses from one address at a secret whose prefix is right; each costs 13 ms of a core. */
 const guessesPerMinute = 20
+const guessesSeconds = 60
 /** Wrong secrets that are known to be wrong, so that repeating one costs nothing. */
 const rememberedWrong = 1_000
 
 export function createKeyring(): Keyring {
   // A key object: from bytes, each HMAC would make one anew, at six times the cost.
   const pepper = createSecretKey(randomBytes(32))
-  const guesses = new RateLimiterMemory({ points: guessesPerMinute, duration: 60 })
+  const guesses = new RateLimiterMemory({ points: guessesPerMinute, duration: guessesSeconds })
   let access: Access | undefined
   let entries = new Map<string, Entry>()
   /** By HMAC of the secret: its prefix. */
@@ -69,7 +71,7 @@ export function createKeyring(): Keyring {
     if (begun) return begun
     const proof = (async () => {
       await guesses.consume(address).catch((state: unknown) => {
-        throw state instanceof RateLimiterRes ? tooManyGuesses(state.msBeforeNext) : state
+        throw state instanceof RateLimiterRes ? tooManyGuesses(waitMs(state, guessesSeconds)) : state
       })
       // One at a time: a flood of guesses takes one thread of the pool, and never the event loop.
       const proven = turn.then(() => verifySecret(secret.hash, text))

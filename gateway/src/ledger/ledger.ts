@@ -1,4 +1,5 @@
 /** What happened, written down: a row for each request, what was spent, prompts where a key has it so. */
+import { uptime } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { diskProblemOf } from '@sotto/provisioning/disk.ts'
 import type { Insertable } from 'kysely'
@@ -47,6 +48,8 @@ const restartAfterMs = 1_000
 const maxWaiting = 50_000
 /** Old rows are looked for so often. */
 const tidyEveryMs = 60_000
+/** A clock that was set forward so far may be wrong: what it says is old stays until the next start. */
+const forwardMs = 86_400_000
 
 interface Waiting {
   audit: AuditRow[]
@@ -62,7 +65,8 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
   let waiting = empty()
   let timer: NodeJS.Timeout | undefined
   let number = 0
-  let tidied = 0
+  let tidied = -Infinity
+  const started = Date.now() - uptimeMs()
   let healthy = true
   const sent = new Map<number, Waiting>()
 
@@ -72,8 +76,8 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
     const { audit, prompts, spending, forget, settle } = waiting
     if (!worker || audit.length + prompts.length + spending.size + settle.length === 0) return
     const now = Date.now()
-    const tidy = now - tidied > tidyEveryMs
-    if (tidy) tidied = now
+    const tidy = performance.now() - tidied > tidyEveryMs && now - uptimeMs() - started < forwardMs
+    if (tidy) tidied = performance.now()
     number += 1
     sent.set(number, waiting)
     waiting = empty()
@@ -182,6 +186,11 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
       await new Promise((settle) => (worker ? worker.once('exit', settle) : settle(undefined)))
     },
   }
+}
+
+/** Since the machine started, asleep or not: nobody sets it. */
+function uptimeMs(): number {
+  return uptime() * 1_000
 }
 
 function empty(): Waiting {

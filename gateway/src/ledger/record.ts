@@ -34,6 +34,7 @@ export interface OpenRecord {
   /** `upstream` where the engine said what it took, `counted` where it could not any more. */
   counted?: 'upstream' | 'counted'
   queuedMs?: number
+  /** Of `performance.now()`, as `began` of the request. */
   firstByteAt?: number
   ended?: 'whole' | 'cut' | 'left'
 }
@@ -59,6 +60,7 @@ export function openRecord(
   quiet: boolean,
 ): { readonly record: OpenRecord; handled(): void } {
   const at = Date.now()
+  const began = performance.now()
   const { remoteAddress = '' } = incoming.socket
   const record: OpenRecord = { id: nextRequestId(), caller: undefined }
   let closed: Pick<RecordedRequest, 'status' | 'durationMs'> | undefined
@@ -70,6 +72,7 @@ export function openRecord(
     const ended = record.ended ?? (outgoing.writableFinished ? 'whole' : 'left')
     write(recorder, record, {
       at,
+      began,
       address: remoteAddress,
       method: incoming.method ?? '',
       path,
@@ -79,7 +82,7 @@ export function openRecord(
   }
   outgoing.once('close', () => {
     const left = !outgoing.writableFinished && !outgoing.headersSent
-    closed = { status: left ? clientLeft : outgoing.statusCode, durationMs: Date.now() - at }
+    closed = { status: left ? clientLeft : outgoing.statusCode, durationMs: since(began) }
     end()
   })
   return {
@@ -95,13 +98,21 @@ export function openRecord(
 const clientLeft = 499
 
 export interface RecordedRequest {
+  /** Milliseconds since the epoch. */
   readonly at: number
+  /** Of `performance.now()`: what lasts goes by a clock that nobody sets. */
+  readonly began: number
   readonly address: string
   readonly method: string
   readonly path: string
   readonly status: number
   readonly durationMs: number
   readonly ended: 'whole' | 'cut' | 'left'
+}
+
+/** Whole milliseconds since a time of `performance.now()`. */
+export function since(began: number): number {
+  return Math.round(performance.now() - began)
 }
 
 /** Makes the row. */
@@ -129,7 +140,7 @@ export function write({ ledger, metrics }: Recorder, open: OpenRecord, request: 
     output_tokens: usage?.output ?? 0,
     counted: open.counted ?? 'none',
     queued_ms: open.queuedMs ?? 0,
-    first_byte_ms: firstByteAt === undefined ? null : firstByteAt - request.at,
+    first_byte_ms: firstByteAt === undefined ? null : Math.round(firstByteAt - request.began),
     duration_ms: request.durationMs,
     ended: request.ended,
   }

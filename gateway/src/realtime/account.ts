@@ -4,7 +4,7 @@ import { statusOf } from '#api/envelope.ts'
 import { bytesPerToken } from '#api/inference.ts'
 import type { ChatPiece, ChatWish } from '#engines/engine.ts'
 import { queuesAs, type Member } from '#identity/caller.ts'
-import { nextRequestId, write, type OpenRecord, type Recorder } from '#ledger/record.ts'
+import { nextRequestId, write, type OpenRecord, type Recorder, since } from '#ledger/record.ts'
 import { asFailure } from '../failure.ts'
 
 export interface Account {
@@ -50,6 +50,7 @@ export function createAccount({ current, address, admission, recorder, as = sess
   return {
     async *charge(wish, signal, answer) {
       const at = Date.now()
+      const began = performance.now()
       const record: OpenRecord = { id: nextRequestId(), caller: undefined, service }
       if (wish.model !== null) record.model = wish.model
       let usage: Usage | undefined
@@ -81,7 +82,7 @@ export function createAccount({ current, address, admission, recorder, as = sess
             },
           }
           for await (const piece of answer(admitted)) {
-            record.firstByteAt ??= Date.now()
+            record.firstByteAt ??= performance.now()
             pieces += 1
             yield piece
           }
@@ -100,9 +101,10 @@ export function createAccount({ current, address, admission, recorder, as = sess
         const left = !usage && status === 200
         if (left) status = 499
         const ended = left ? 'left' : 'whole'
-        const durationMs = Date.now() - at
+        const durationMs = since(began)
         write(recorder, record, {
           at,
+          began,
           durationMs,
           address,
           method,

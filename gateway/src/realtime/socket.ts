@@ -11,7 +11,7 @@ import type { Engines } from '#engines/engine.ts'
 import type { Speech } from '#engines/speech.ts'
 import { ownerOf, type Member } from '#identity/caller.ts'
 import { identify, type Identity } from '#identity/identify.ts'
-import { nextRequestId, write, type Recorder } from '#ledger/record.ts'
+import { nextRequestId, write, type Recorder, since } from '#ledger/record.ts'
 import { checkOrigin, type OwnNames } from '#listener/origin.ts'
 import { refuseUpgrade } from '#listener/refuse-upgrade.ts'
 import { subprotocol } from '#protocol/frame.ts'
@@ -133,6 +133,7 @@ export function createRealtime(deps: RealtimeDeps): Realtime {
     })
   const upgrade: Realtime['upgrade'] = (request, socket, head) => {
     const at = Date.now()
+    const began = performance.now()
     socket.on('error', () => socket.destroy())
     open(request, socket, head).catch((error: unknown) => {
       const failure = asFailure(error)
@@ -143,11 +144,12 @@ export function createRealtime(deps: RealtimeDeps): Realtime {
         { id: nextRequestId(), caller: undefined, service: 'realtime', refusal: failure.code },
         {
           at,
+          began,
           address: request.socket.remoteAddress ?? '',
           method: 'WS',
           path: request.url?.split('?')[0] ?? '/',
           status,
-          durationMs: Date.now() - at,
+          durationMs: since(began),
           ended: 'whole',
         },
       )

@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
+import { waitMs } from '#admission/wait.ts'
 import type { Admission } from '#admission/admission.ts'
 import type { ChatMessage, Engines } from '#engines/engine.ts'
 import type { Member } from '#identity/caller.ts'
@@ -112,8 +113,8 @@ export function createAssistant(deps: AssistantDeps): Assistant {
         // What it thinks is for nobody, and it has no functions.
         if (typeof piece !== 'string') continue
         text += piece
-        if (Date.now() - told < tellMs) continue
-        told = Date.now()
+        if (performance.now() - told < tellMs) continue
+        told = performance.now()
         show({ text })
       }
       if (text.trim() === '') throw new Failure('bad_upstream', `${model} answered with nothing.`)
@@ -244,8 +245,8 @@ function promptOf({ name, instructions }: RoomRow): string {
     .join('\n')
 }
 
-function tooOften({ msBeforeNext }: RateLimiterRes): Failure {
-  const seconds = Math.max(1, Math.ceil(msBeforeNext / 1000))
+function tooOften(state: RateLimiterRes): Failure {
+  const seconds = Math.max(1, Math.ceil(waitMs(state, 60) / 1000))
   return new Failure(
     'rate_limited',
     `You called the assistant ${callsPerMinute} times within a minute. It answers again in ${seconds} s.`,

@@ -5,6 +5,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
+import { waitMs } from '#admission/wait.ts'
 import type { Federation, Peer } from '#federation/federation.ts'
 import type { Room, RoomList, RoomMessage, RoomPage, RoomPeople, RoomsFound } from '#protocol/rooms.ts'
 import { Failure } from '../failure.ts'
@@ -109,7 +110,7 @@ export async function openRooms(options: RoomsOptions): Promise<Rooms> {
     const from = federation.peers.find(({ meshId }) => meshId === peer.meshId) ?? peer
     await paces.consume(from.meshId).catch(async (state: unknown) => {
       if (!(state instanceof RateLimiterRes)) throw state
-      await pause(state.msBeforeNext, undefined, { signal: closing.signal })
+      await pause(waitMs(state, pace.seconds), undefined, { signal: closing.signal })
     })
     closing.signal.throwIfAborted()
     const read = frame.safeParse(message)
@@ -214,11 +215,11 @@ export async function openRooms(options: RoomsOptions): Promise<Rooms> {
   }
 }
 
-function tooFast({ msBeforeNext }: RateLimiterRes): Failure {
+function tooFast(state: RateLimiterRes): Failure {
   return new Failure(
     'rate_limited',
     `You have written ${messagesPerMinute} messages within a minute.`,
     undefined,
-    { retryAfter: Math.max(1, Math.ceil(msBeforeNext / 1000)) },
+    { retryAfter: Math.max(1, Math.ceil(waitMs(state, 60) / 1000)) },
   )
 }

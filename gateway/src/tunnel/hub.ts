@@ -13,7 +13,7 @@ import { textOf } from '#engines/text-of.ts'
 import type { Member } from '#identity/caller.ts'
 import { normal } from '#identity/directory.ts'
 import { identify, identifyByKey, type Identity } from '#identity/identify.ts'
-import { nextRequestId, write, type Recorder } from '#ledger/record.ts'
+import { nextRequestId, write, type Recorder, since } from '#ledger/record.ts'
 import { checkOrigin, type OwnNames } from '#listener/origin.ts'
 import { refuseUpgrade } from '#listener/refuse-upgrade.ts'
 import { asFailure, Failure } from '../failure.ts'
@@ -101,6 +101,7 @@ export function createHub(deps: HubDeps): Hub {
     current: () => Promise<Member>,
   ): void => {
     const at = Date.now()
+    const began = performance.now()
     socket.on('error', () => socket.destroy())
     come(request, [socket, head], current).catch((error: unknown) => {
       const failure = asFailure(error)
@@ -110,7 +111,7 @@ export function createHub(deps: HubDeps): Hub {
       write(
         deps.recorder,
         { id: nextRequestId(), caller: undefined, service: lendService, refusal: failure.code },
-        { ...row, at, address, status, durationMs: Date.now() - at, ended: 'whole' },
+        { ...row, at, began, address, status, durationMs: since(began), ended: 'whole' },
       )
       refuseUpgrade(socket, status, ownDialect.error(failure, status, ''))
     })
@@ -193,6 +194,7 @@ async function serve(
   { caller, name, address, number, current }: Who & { number: number; current(): Promise<Member> },
 ): Promise<void> {
   const at = Date.now()
+  const began = performance.now()
   const { key, person, personId = '' } = caller
   const id = `${person}/${name}`
   const link = openLink(socket, { ...(pingEveryMs !== undefined && { pingEveryMs }) })
@@ -210,7 +212,15 @@ async function serve(
     write(
       recorder,
       { id: nextRequestId(), caller, service: lendService, backend: id },
-      { ...row, at: status === 101 ? at : Date.now(), address, status, durationMs: Date.now() - at, ended },
+      {
+        ...row,
+        at: status === 101 ? at : Date.now(),
+        began,
+        address,
+        status,
+        durationMs: since(began),
+        ended,
+      },
     )
   let live: LiveLender | undefined
   try {

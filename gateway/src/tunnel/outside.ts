@@ -106,7 +106,12 @@ export async function openOutside(
     visitors,
     roots: () => trustedRoots(directory),
   })
-  const stop = keepLeaf(() => loadAuthority(directory), directory, { names }, outside.renew, failed)
+  const stop = keepLeaf(
+    () => loadAuthority(directory),
+    directory,
+    { names },
+    { renewed: outside.renew, failed },
+  )
   return {
     ...outside,
     close() {

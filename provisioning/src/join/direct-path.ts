@@ -36,8 +36,11 @@ export interface DirectPath {
   update(peer: DirectPeer, own: OwnEnd): void
   /** The other end answered. */
   answered(now: number): Effect[]
-  /** To be called some times a second. `busy`: whether data moved since the last tick. */
-  tick(now: number, busy: boolean): Effect[]
+  /**
+   * To be called some times a second. `busy`: whether data moved since the last tick. `now` is of a clock that nobody
+   * sets; `wall`, milliseconds since the epoch, is what both ends have alike.
+   */
+  tick(now: number, busy: boolean, wall?: number): Effect[]
 }
 
 /** WireGuard sends a handshake at once and again after some 5 s: each endpoint gets both. */
@@ -72,7 +75,7 @@ export function createDirectPath(first: DirectPeer, firstOwn: OwnEnd): DirectPat
     answers = 0
     answeredAt = -Infinity
   }
-  const probing = (now: number): Effect[] => {
+  const probing = (now: number, wall: number): Effect[] => {
     if (now - Math.max(dialledAt, answeredAt) < dialMs) return asking(now)
     answers = 0
     at += 1
@@ -89,7 +92,7 @@ export function createDirectPath(first: DirectPeer, firstOwn: OwnEnd): DirectPat
     }
     phase = 'waiting'
     reason = whyNot(peer, own)
-    retryAt = (Math.floor(now / retryEveryMs) + 1) * retryEveryMs
+    retryAt = now + retryEveryMs - (wall % retryEveryMs)
     return [{ kind: 'hangUp' }]
   }
   const asking = (now: number): Effect[] => {
@@ -122,12 +125,12 @@ export function createDirectPath(first: DirectPeer, firstOwn: OwnEnd): DirectPat
       reason = null
       return [{ kind: 'promote' }]
     },
-    tick(now, busy) {
+    tick(now, busy, wall = now) {
       if (phase === 'waiting') {
         if (now < retryAt) return []
         probe()
       }
-      if (phase === 'probing') return probing(now)
+      if (phase === 'probing') return probing(now, wall)
       const every = busy || unanswered > 0 ? askEveryMs : idleAskEveryMs
       if (now - askedAt < every) return []
       if (unanswered >= silentAfter) {

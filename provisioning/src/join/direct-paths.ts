@@ -84,7 +84,7 @@ export async function openDirectPaths(options: DirectPathsOptions): Promise<Dire
     (key) =>
       void inTurn(async () => {
         const entry = entries.get(key)
-        if (entry) await act(entry, entry.path.answered(Date.now()))
+        if (entry) await act(entry, entry.path.answered(performance.now()))
       }).catch(() => {}),
   ).catch(async (error: unknown) => {
     await lower(name)
@@ -138,7 +138,7 @@ export async function openDirectPaths(options: DirectPathsOptions): Promise<Dire
           const moved = (peer?.receivedBytes ?? 0) + (peer?.sentBytes ?? 0)
           const busy = moved - entry.moved > idleBytes
           entry.moved = moved
-          await act(entry, entry.path.tick(Date.now(), busy))
+          await act(entry, entry.path.tick(performance.now(), busy, Date.now()))
         }
       }).catch(() => {})
   })()

@@ -282,13 +282,13 @@ function fingerprintOf(pem: string): string | undefined {
 
 /** Tries until it works; what the gateway itself refuses is not tried again. */
 async function insist<T>(task: () => Promise<T>): Promise<T> {
-  const until = Date.now() + enrolMs
+  const until = performance.now() + enrolMs
   for (;;)
     try {
       return await task()
     } catch (error) {
       if (error instanceof Problem) throw error
-      if (Date.now() > until)
+      if (performance.now() > until)
         throw new Problem(
           'hub_silent',
           'The hub does not answer.',

@@ -7,6 +7,7 @@ import { randomInt } from 'node:crypto'
 import type { Kysely } from 'kysely'
 import type { Database } from '../database.ts'
 import { Problem } from '../problem.ts'
+import { latest } from './ahead.ts'
 import { checkPassword, hashSecret, hashToken, makeToken, verifySecret } from './secret.ts'
 
 /** At most one row: a new code ends the one before. */
@@ -65,6 +66,7 @@ export async function confirmByCode(
     .selectFrom('admin_codes')
     .select('hash')
     .where('expires_at', '>', now.toISOString())
+    .where('expires_at', '<=', latest(new Date(now.getTime() + codeLifeMs)))
     .executeTakeFirst()
   const right = row !== undefined && (await verifySecret(row.hash, digits))
   // Of two who bring it at once, one finds it.
@@ -107,6 +109,8 @@ export async function confirmedUntil(
     .select(['created_at', 'used_at'])
     .where('token_hash', '=', hashToken(token))
     .where('holder', '=', holder)
+    .where('used_at', '<=', latest(now))
+    .where('created_at', '<=', latest(now))
     .executeTakeFirst()
   const until = row && endOf(row)
   return until && until > now ? until : undefined

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Kysely } from 'kysely'
 import type { Database } from '../database.ts'
+import { latest } from './ahead.ts'
 import { bumpRevision } from './network.ts'
 
 /** `known` tells one who signs up with an address that has an account already. */
@@ -107,10 +108,19 @@ export async function queueMail(
   })
 }
 
+/** Between two tries. */
+export const longestWaitMs = 3_600_000
+
 /** Those that are to be sent now, the oldest first. */
 export async function dueMails(database: Database, now: Date = new Date()): Promise<Mail[]> {
   const rows = await selectMails(database)
-    .where('next_at', '<=', now.toISOString())
+    .where((row) =>
+      row.or([
+        row('next_at', '<=', now.toISOString()),
+        // Put off before the clock was set back.
+        row('next_at', '>', latest(new Date(now.getTime() + longestWaitMs))),
+      ]),
+    )
     .orderBy('mails.created_at')
     .limit(20)
     .execute()

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Kysely } from 'kysely'
 import type { Database } from '../database.ts'
+import { latest } from './ahead.ts'
 import { hashToken, makeToken } from './secret.ts'
 import type { Tenant } from './tenant.ts'
 
@@ -195,6 +196,8 @@ function selectSessions(database: Database, now: Date) {
     .where('left_at', 'is', null)
     .where('sessions.used_at', '>', ago(now, idleMs))
     .where('sessions.created_at', '>', ago(now, longestSessionMs))
+    .where('sessions.created_at', '<=', latest(now))
+    .where('sessions.used_at', '<=', latest(now))
 }
 
 function ago(now: Date, ms: number): string {

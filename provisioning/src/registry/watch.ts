@@ -5,6 +5,8 @@ import { readRevision } from './network.ts'
 
 /** A removed or expired device must be out within a second; a look costs some 50 µs. */
 const lookEveryMs = 100
+/** A clock that is kept is moved by less. */
+const setBackMs = 1_000
 /** What failed will likely fail at once again, and says so in the log. */
 const failedWaitMs = 1_000
 
@@ -25,11 +27,16 @@ export function watchRegistry(
   const watching = (async () => {
     let seen: number | undefined
     let due = until
+    let last = Date.now()
     while (!stop.signal.aborted) {
       let wait = lookEveryMs
       try {
         const revision = await readRevision(database)
-        if ((seen !== undefined && revision !== seen) || Date.now() >= due) due = await changed()
+        const now = Date.now()
+        // Of what had ended by a clock that was wrong, some has not.
+        const setBack = now < last - setBackMs
+        if ((seen !== undefined && revision !== seen) || now >= due || setBack) due = await changed()
+        last = now
         seen = revision
       } catch (error) {
         failed(error)

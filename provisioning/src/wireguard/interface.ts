@@ -1,6 +1,7 @@
 /** A WireGuard interface: raised, changed in place, read, lowered. Only peers that change are touched. */
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { execa } from 'execa'
@@ -133,7 +134,7 @@ async function make(name: string, implementation: Implementation): Promise<void>
   child.unref()
   for (let waited = 0; waited < 5_000; waited += 20) {
     if (child.exitCode !== null) break
-    if (existsSync(controlSocket(name)) && existsSync(`/sys/class/net/${name}`)) return
+    if (existsSync(`/sys/class/net/${name}`) && (await answers(controlSocket(name)))) return
     await pause(20)
   }
   throw new Problem(
@@ -141,6 +142,15 @@ async function make(name: string, implementation: Implementation): Promise<void>
     `wireguard-go did not make the interface ${name}.`,
     'Check that /dev/net/tun exists: `sudo modprobe tun`. See why with: wireguard-go -f ' + name,
   )
+}
+
+/** One that was killed leaves its socket behind: it is there, and refuses. */
+function answers(path: string): Promise<boolean> {
+  const socket = connect(path)
+  return new Promise<boolean>((settle) => {
+    socket.once('connect', () => settle(true))
+    socket.once('error', () => settle(false))
+  }).finally(() => socket.destroy())
 }
 
 async function configure(

@@ -1,5 +1,6 @@
 /** Keeps the hub's interface as the registry has it: raised at the start, in step after each change, mended. */
 import { createSocket } from 'node:dgram'
+import { networkInterfaces } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
 import { hubAddresses } from '#overlay/addresses.ts'
 import type { Plan } from '#overlay/plan.ts'
@@ -57,6 +58,10 @@ export async function keepInterface(
   let forwarding: Forwarding = { opened6: false }
   /** Peers of the last look: one that was not there counts from zero. */
   let seen: ReadonlySet<string> | undefined
+  /** Endpoints, by public key. What the plan knows of them may be old. */
+  const heardAt = new Map<string, string>()
+  /** Of the interface, as they were when it was raised: a kernel may have no IPv6. */
+  let addresses: readonly string[] = []
   const applyFirewall = () =>
     applyRules(
       hubRules({
@@ -68,13 +73,17 @@ export async function keepInterface(
         opened6: forwarding.opened6,
       }),
     )
-  /** A peer that is live keeps the endpoint that it is heard from. */
-  const peersFor = (live: ReadonlySet<string>): { peers: Peer[]; greeted: Peer[] } => ({
-    peers: wanted.peers.map(({ endpoint, ...peer }) =>
-      endpoint === undefined || live.has(peer.publicKey) ? peer : { ...peer, endpoint },
-    ),
-    greeted: wanted.peers.filter((peer) => peer.endpoint !== undefined && !live.has(peer.publicKey)),
-  })
+  /** A peer that is live keeps the endpoint that it is heard from; one that is not was heard there last. */
+  const peersFor = (live: ReadonlySet<string>): { peers: Peer[]; greeted: Peer[] } => {
+    const peers = wanted.peers.map(({ endpoint: told, ...peer }): Peer => {
+      const endpoint = heardAt.get(peer.publicKey) ?? told
+      return endpoint === undefined || live.has(peer.publicKey) ? peer : { ...peer, endpoint }
+    })
+    return {
+      peers,
+      greeted: peers.filter(({ endpoint, allowedIps }) => endpoint !== undefined && allowedIps.length > 0),
+    }
+  }
   const synchroniseAll = async (): Promise<void> => {
     const { peers, greeted } = peersFor(seen ?? new Set())
     await synchronise(hub, peers)
@@ -87,6 +96,7 @@ export async function keepInterface(
     const { peers, greeted } = peersFor(new Set(left))
     const { implementation, made } = await raise(hub, peers)
     if (made) seen = new Set()
+    addresses = addressesOf(hub.name)
     greet(greeted)
     forwarding = await allowForwarding(hub.name)
     if (forwarding.opened6) await applyFirewall()
@@ -98,12 +108,15 @@ export async function keepInterface(
     const keys = new Set(peers.map((peer) => peer.publicKey))
     const fresh = seen ? keys.difference(seen) : new Set<string>()
     seen = keys
+    for (const { publicKey, endpoint } of peers) if (endpoint !== null) heardAt.set(publicKey, endpoint)
+    for (const key of heardAt.keys()) if (!keys.has(key)) heardAt.delete(key)
     await events.looked(peers, fresh)
     return peers
   }
   const look = async (): Promise<void> => {
     const peers = await read()
-    if (peers === undefined) {
+    const has = new Set(addressesOf(hub.name))
+    if (peers === undefined || addresses.some((address) => !has.has(address))) {
       await raiseAll()
       events.mended('interface')
       return
@@ -178,6 +191,11 @@ function greet(peers: readonly Peer[]): void {
       left -= 1
       if (left === 0) socket.close()
     })
+}
+
+/** Those that can be used now: an interface that is down has none. */
+function addressesOf(name: string): string[] {
+  return (networkInterfaces()[name] ?? []).map(({ address }) => address)
 }
 
 function inStep(live: readonly LivePeer[], wanted: readonly Peer[]): boolean {

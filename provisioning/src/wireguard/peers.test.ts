@@ -36,6 +36,8 @@ describe('the live peers', () => {
     const [seen, never] = parsePeers(dump)
     expect(isOnline(seen, 1_763_640_179_000)).toBe(true)
     expect(isOnline(seen, 1_763_640_180_000)).toBe(false)
+    // Before the clock was set back by a day.
+    expect(isOnline(seen, 1_763_640_000_000 - 86_400_000)).toBe(false)
     expect(isOnline(never)).toBe(false)
     expect(isOnline(undefined)).toBe(false)
   })

@@ -15,6 +15,8 @@ export interface LivePeer {
 
 /** A session's keys die 180 s after its handshake (WireGuard paper, §6.1): past that a peer is not online. */
 const sessionSeconds = 180
+/** A clock that is kept is moved by less. */
+const aheadSeconds = 10
 
 /**
  * Reads `wg show <interface> dump`. Its first line and second column hold private and preshared keys: they
@@ -85,5 +87,8 @@ export function isOnline(
   peer: Pick<LivePeer, 'latestHandshake'> | undefined,
   now: number = Date.now(),
 ): boolean {
-  return peer?.latestHandshake != null && now / 1000 - peer.latestHandshake < sessionSeconds
+  if (peer?.latestHandshake == null) return false
+  const age = now / 1000 - peer.latestHandshake
+  // One of the future was made before the clock was set back, and says nothing.
+  return age < sessionSeconds && age > -aheadSeconds
 }

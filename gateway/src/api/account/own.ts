@@ -82,8 +82,9 @@ export async function signedIn({ database }: Pick<AccountDeps, 'database'>, call
 
 /** Until when its person need not show again who they are; null for at once. */
 export function provenUntil({ provedAt }: Session, now = Date.now()): Date | null {
-  const until = Date.parse(provedAt) + provenMs
-  return until > now ? new Date(until) : null
+  const proved = Date.parse(provedAt)
+  // One of the future is of a clock that was set back meanwhile.
+  return proved + provenMs > now && proved <= now + provenMs ? new Date(proved + provenMs) : null
 }
 
 export async function prove({ database }: Pick<AccountDeps, 'database'>, { id }: Session): Promise<void> {

@@ -12,6 +12,7 @@ import { ownDialect } from '../envelope.ts'
 import type { Call, Route } from '../route.ts'
 import { changing, readBody, refuse, requireOwnPage, type ChangeDeps } from './change.ts'
 import { giveToken, holderOf, takeToken, tokenOf } from './confirmed.ts'
+import { waitMs } from '#admission/wait.ts'
 import { noStore } from './reading.ts'
 
 const text = z.string().min(1, 'is empty').max(1_000, 'is too long')
@@ -77,7 +78,7 @@ export function confirmationRoutes(deps: ChangeDeps): Route[] {
 
 function tooMany(state: unknown): never {
   if (!(state instanceof RateLimiterRes)) throw state
-  const seconds = Math.max(1, Math.ceil(state.msBeforeNext / 1000))
+  const seconds = Math.max(1, Math.ceil(waitMs(state, triesSeconds) / 1000))
   throw new Failure('rate_limited', 'Too many wrong codes or passwords were tried.', undefined, {
     retryAfter: seconds,
     remedy: `Try again in ${Math.ceil(seconds / 60)} minutes.`,

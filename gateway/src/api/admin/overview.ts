@@ -33,11 +33,11 @@ const threatDays = 7
 const threatsKeptMs = 10_000
 
 export function overviewRoutes({ database, reports, facts }: OverviewDeps): Route[] {
-  let known = { at: 0, threats: 0 }
+  let known = { at: -Infinity, threats: 0 }
   const countThreats = async (): Promise<number> => {
-    const now = Date.now()
-    if (now - known.at > threatsKeptMs)
-      known = { at: now, threats: (await reports.threats(now - threatDays * dayMs)).length }
+    const at = performance.now()
+    if (at - known.at > threatsKeptMs)
+      known = { at, threats: (await reports.threats(Date.now() - threatDays * dayMs)).length }
     return known.threats
   }
   return [

@@ -235,6 +235,7 @@ describe('reports', () => {
       devices: { online: 0, all: 2 },
       today: { requests: 26, refused: 25, tokens: 8 },
       threats: 1,
+      troubles: [],
     })
     const { threats } = await read<ThreatList>('/sotto/admin/threats?days=1')
     expect(threats).toMatchObject([{ kind: 'failures', who: 'device “phone”' }])
