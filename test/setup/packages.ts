@@ -22,6 +22,7 @@ const needed: Record<string, string> = {
   dbus: '/usr/bin/dbus-daemon',
   'libnss3-tools': '/usr/bin/certutil',
   'libcap2-bin': '/usr/sbin/setcap',
+  postgresql: '/usr/lib/postgresql',
   // To check the service's unit; nothing of it is started.
   systemd: '/usr/bin/systemd-analyze',
 }

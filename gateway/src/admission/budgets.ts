@@ -100,6 +100,8 @@ interface Limit {
 }
 
 const paceMs = 100
+/** For a disk or a database to be there again. */
+const retrySeconds = 5
 /** A crash takes what is held for spent: between requests that is never more than this part of a budget. */
 const floatPart = 0.01
 const floatRequests = 16
@@ -227,6 +229,7 @@ export function createBudgets(
           'unavailable',
           'What is spent can’t be written down now, so nothing is spent.',
           error,
+          { retryAfter: retrySeconds },
         )
       }
       return { tokens, settle }
