@@ -15,7 +15,14 @@ export default defineConfig({
         test: {
           // The same tests of the stores, on the other database.
           name: 'postgres',
-          include: ['provisioning/src/registry/*.test.ts'],
+          include: [
+            'provisioning/src/registry/*.test.ts',
+            'gateway/src/ledger/ledger.test.ts',
+            'gateway/src/conversations/conversations.test.ts',
+            'gateway/src/api/{conversations,fuzz,rooms}.test.ts',
+            'gateway/src/api/{account,admin}/*.test.ts',
+            'gateway/src/rooms/*.test.ts',
+          ],
           globalSetup: ['test/setup/postgres.ts'],
           setupFiles: ['test/setup/on-postgres.ts'],
           sequence: { groupOrder: 1 },

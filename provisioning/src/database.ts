@@ -2,7 +2,7 @@
 import { chmod } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { Kysely, sql, SqliteDialect } from 'kysely'
+import { Kysely, PostgresAdapter, sql, SqliteDialect } from 'kysely'
 import type { Migration } from 'kysely/migration'
 import { readSetting } from './postgres/setting.ts'
 import { Problem } from './problem.ts'
@@ -114,6 +114,11 @@ export async function openStore<StoreTables>(
   await migrate(database, file, wanted)
   await chmod(file, 0o600)
   return database
+}
+
+/** For the few queries that differ. */
+export function isPostgres<Any>(database: Kysely<Any>): boolean {
+  return database.getExecutor().adapter instanceof PostgresAdapter
 }
 
 /** `sotto`, `sotto_ledger`, … */

@@ -26,5 +26,7 @@ async function holdByPostgres(folder: string): Promise<void> {
   await client.query(`CREATE DATABASE ${name}`)
   await client.end()
   url.pathname = `/${name}`
-  await writeFile(join(folder, 'config.yaml'), `database: ${JSON.stringify(url.href)}\n`)
+  await writeFile(join(folder, 'config.yaml'), `database: ${JSON.stringify(url.href)}\n`, {
+    mode: 0o600,
+  })
 }

@@ -6,6 +6,7 @@ import { createAdmission, type Admission } from '#admission/admission.ts'
 import { createBudgets, type Spent } from '#admission/budgets.ts'
 import type { Member } from '#identity/caller.ts'
 import type { GatewayConfig } from '../config.ts'
+import { databaseAway } from '../failure.ts'
 import { openLedgerDatabase } from './database.ts'
 import { createLedger, type Ledger } from './ledger.ts'
 import { createMetrics } from './metrics.ts'
@@ -43,8 +44,15 @@ export async function openRecords(
   const open = new Set<Open>()
   const reports = createReports(state.ledger)
   const budgets = createBudgets(ledger, spending)
+  const admission = createAdmission(budgets)
   return {
-    admission: createAdmission(budgets),
+    admission: {
+      ...admission,
+      async admit(caller, wish) {
+        if (ledger.away()) throw databaseAway()
+        return admission.admit(caller, wish)
+      },
+    },
     recorder: {
       ledger,
       metrics,
