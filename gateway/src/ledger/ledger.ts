@@ -4,9 +4,9 @@ import { Worker } from 'node:worker_threads'
 import { diskProblemOf } from '@sotto/provisioning/disk.ts'
 import type { Insertable } from 'kysely'
 import type { Logger } from 'pino'
+import type { Batch, Forgotten, Written } from './batch.ts'
 import { auditColumns, promptColumns } from './columns.ts'
 import type { AuditTable, PromptTable, SpendingTable } from './database.ts'
-import type { Batch, Forgotten, Written } from './writer.ts'
 
 export type AuditRow = Insertable<AuditTable>
 export type PromptRow = Insertable<PromptTable>
@@ -27,6 +27,8 @@ export interface Ledger {
   healthy(): boolean
   /** Whether what happens next would be lost: nothing can be written, and as much as may waits for it. */
   crowded(): boolean
+  /** Whether it could not since PostgreSQL is away: what is asked for now would be known to this process alone. */
+  away(): boolean
   /** Resolves when everything taken so far is on disk. */
   flush(): Promise<void>
   /** Writes what is left, then ends. */
@@ -68,6 +70,7 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
   let tidied = -Infinity
   const started = Date.now() - uptimeMs()
   let healthy = true
+  let away = false
   const sent = new Map<number, Waiting>()
 
   const send = (): void => {
@@ -102,6 +105,7 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
     // Once, and not for each second that it lasts: the log may be on the same disk.
     if (healthy) log.error({ err: error }, 'the ledger could not be written')
     healthy = false
+    away = 'code' in error && error.code === 'database_away'
     const room = Math.max(0, maxWaiting - waiting.audit.length)
     waiting.audit = [...batch.audit.slice(0, room), ...waiting.audit]
     waiting.prompts = [...batch.prompts.slice(0, room), ...waiting.prompts]
@@ -114,15 +118,16 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
   }
   function start(): Worker {
     const made = new Worker(new URL('writer.ts', import.meta.url), { workerData: { file } })
-    made.on('message', ({ number: done, error, errcode }: Written) => {
+    made.on('message', ({ number: done, error, errcode, code }: Written) => {
       const batch = sent.get(done)
       sent.delete(done)
       if (!batch) return
       if (error !== undefined) {
-        const wrong = Object.assign(new Error(error), { errcode })
+        const wrong = Object.assign(new Error(error), { errcode, code })
         return keep(batch, diskProblemOf(file, wrong) ?? wrong)
       }
       healthy = true
+      away = false
       batch.settle.forEach((settle) => settle())
     })
     made.on('error', (error: Error) => {
@@ -173,6 +178,7 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
     },
     healthy: () => healthy,
     crowded: () => !healthy && waiting.audit.length >= maxWaiting,
+    away: () => away,
     flush() {
       const done = flushed()
       send()

@@ -8,9 +8,9 @@ import { createRates } from '#admission/rates.ts'
 import { createSharedBudgets } from '#admission/shared-budgets.ts'
 import { createSharedRates } from '#admission/shared-rates.ts'
 import type { Member } from '#identity/caller.ts'
-import { Failure } from '../failure.ts'
 import type { Valkey } from '#valkey/valkey.ts'
 import type { GatewayConfig } from '../config.ts'
+import { databaseAway, Failure } from '../failure.ts'
 import { openLedgerDatabase } from './database.ts'
 import { createLedger, type Ledger } from './ledger.ts'
 import { createMetrics } from './metrics.ts'
@@ -36,10 +36,11 @@ export interface Records {
 }
 
 /** What could not be written down is not begun: until then its row waits in memory. */
-function whileWritten(admission: Admission, ledger: Pick<Ledger, 'crowded'>): Admission {
+function whileWritten(admission: Admission, ledger: Pick<Ledger, 'away' | 'crowded'>): Admission {
   return {
     ...admission,
     async admit(caller, wish) {
+      if (ledger.away()) throw databaseAway()
       if (ledger.crowded())
         throw new Failure(
           'unavailable',

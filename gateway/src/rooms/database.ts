@@ -1,6 +1,6 @@
 /** The rooms' own file. A message is its own outbox: what of it went to whom is in its row and in its parties'. */
-import { connect, makePrivate, migrate } from '@sotto/provisioning/database.ts'
-import { Kysely, sql, SqliteDialect, type Generated, type Selectable } from 'kysely'
+import { openStore } from '@sotto/provisioning/database.ts'
+import { sql, type Generated, type Kysely, type Selectable } from 'kysely'
 import type { Migration } from 'kysely/migration'
 import { createMessageSearch } from './search.ts'
 
@@ -120,13 +120,8 @@ export type PartyRow = Selectable<PartyTable>
 /** @internal */
 export const migrations: Record<string, Migration> = { '0001-rooms': { up: createRooms } }
 
-export async function openRoomDatabase(file: string): Promise<RoomDatabase> {
-  const database = new Kysely<RoomTables>({
-    dialect: new SqliteDialect({ database: () => connect(file) }),
-  })
-  await migrate(database, file, migrations)
-  await makePrivate(file)
-  return database
+export function openRoomDatabase(file: string): Promise<RoomDatabase> {
+  return openStore<RoomTables>(file, migrations)
 }
 
 async function createRooms(database: Kysely<unknown>): Promise<void> {
