@@ -129,6 +129,7 @@ origins: [https://chat.home/]
       'aliases',
       'auditDays',
       'backends',
+      'database',
       'embedded',
       'images',
       'limits',
@@ -155,6 +156,17 @@ origins: [https://chat.home/]
       expect(() => readConfig({ state: folder })).toThrow('others may read mail.password')
       await chmod(join(folder, 'mail.password'), 0o600)
       expect(readConfig({ state: folder }).mail).toMatchObject({ password: 'a secret', ca: undefined })
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  })
+
+  it('of another directory does not say where the database is, since no other command would see it', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'sotto-config-'))
+    const config = join(folder, 'elsewhere.yaml')
+    await writeFile(config, 'database: postgres://sotto@127.0.0.1/sotto\n')
+    try {
+      expect(() => readConfig({ state: folder, config })).toThrow('every command needs it')
     } finally {
       await rm(folder, { recursive: true })
     }
