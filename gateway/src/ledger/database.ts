@@ -91,7 +91,6 @@ export interface LedgerTables {
 
 export type LedgerDatabase = Kysely<LedgerTables>
 
-/** @internal */
 export const migrations: Record<string, Migration> = { '0001-ledger': { up: createLedger } }
 
 export function openLedgerDatabase(file: string): Promise<LedgerDatabase> {
