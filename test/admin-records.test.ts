@@ -265,6 +265,18 @@ describe('the admin’s records', () => {
       }),
   )
 
+  it.each([
+    ['en-GB', /changed the overlay’s interface .*\. It is right again\.$/],
+    ['de-DE', /hat .* die Schnittstelle des Overlays verändert\. Sie stimmt wieder\.$/],
+  ])('tell in the words of %s what was wrong with the machine, and is over', (locale, words) =>
+    home.visit({ viewport: desktop, locale }, async (page) => {
+      const { interface: overlay } = await admin('status')
+      await home.hub.run('ip', 'link', 'set', overlay.name, 'down')
+      await open(page, '')
+      await page.locator('[data-testid=attention][data-id="trouble interface"]').getByText(words).waitFor()
+    }),
+  )
+
   it('tell when an engine goes down, what to do, and when it is back', () =>
     home.visit({ viewport: desktop }, async (page) => {
       await open(page, 'services')

@@ -143,6 +143,8 @@ describe('the disk of the state', () => {
     expect(await diagnosed(state, 'gateway')).toMatchObject({ status: 'ok' })
     expect((await sotto('status', '--state', state)).stdout).toMatch(/✘ The disk of .* is full[\s\S]*df -h/)
     expect(gateway.said()).toMatch(/is full/)
+    const overview = await fetch(`${gateway.origins[0]}/sotto/admin/overview`)
+    expect(await overview.json()).toMatchObject({ troubles: [{ kind: 'disk_full', over: false }] })
 
     await disk.free()
     await expect.poll(async () => (await ask(gateway, '/api/chat', secret)).status, soon).toBe(200)

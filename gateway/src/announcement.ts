@@ -20,7 +20,8 @@ export type Running = z.infer<typeof schema>
 export async function announce(state: State, running: Running): Promise<() => Promise<void>> {
   const text = JSON.stringify({ pid: process.pid, ...running })
   await writeFileAtomic(placeOf(state), `${text}\n`, { mode: 0o600 })
-  return () => rm(placeOf(state), { force: true })
+  // Where it has to stay nobody believes it: it counts while the state is locked.
+  return () => rm(placeOf(state), { force: true }).catch(() => {})
 }
 
 /** Undefined where none runs. */

@@ -110,7 +110,15 @@ const loopbackNames = ['localhost', '127.0.0.1', '::1']
 export async function start(config: GatewayConfig, around: Surroundings): Promise<Gateway> {
   const opened: (() => unknown)[] = []
   const close = async (): Promise<void> => {
-    for (const closer of opened.splice(0).toReversed()) await closer()
+    const errors: unknown[] = []
+    // One that fails, on a disk that takes nothing, keeps no other from closing.
+    for (const closer of opened.splice(0).toReversed())
+      try {
+        await closer()
+      } catch (error) {
+        errors.push(error)
+      }
+    if (errors.length > 0) throw errors[0]
   }
   try {
     return await open(config, around, (closer) => opened.push(closer), close)

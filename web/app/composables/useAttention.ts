@@ -1,10 +1,19 @@
-import type { KeyList, LimitList, Overview, ServiceList } from '@sotto/gateway/protocol/admin.ts'
+import type { KeyList, LimitList, Overview, ServiceList, Trouble } from '@sotto/gateway/protocol/admin.ts'
 import { budgetsOf, partyOf } from '~/records/budget'
 
 export interface Attention {
   readonly id: string
   readonly severe: boolean
-  readonly kind: 'interface' | 'certificate' | 'threats' | 'endpoint' | 'service' | 'limit' | 'key'
+  readonly kind:
+    | 'disk'
+    | 'clock'
+    | 'interface'
+    | 'certificate'
+    | 'threats'
+    | 'endpoint'
+    | 'service'
+    | 'limit'
+    | 'key'
   readonly title: string
   /** What to do about it. */
   readonly remedy: string
@@ -16,6 +25,21 @@ const dayMs = 86_400_000
 /** The gateway renews its certificate 30 days before its end: one that has less left was not renewed. */
 const renewalMs = 21 * dayMs
 const keyEndsMs = 7 * dayMs
+/** What helps, where a command does. */
+const commands = {
+  disk_full: './sotto doctor',
+  disk_unwritable: './sotto doctor',
+  clock: 'sudo timedatectl set-ntp true',
+  interface: './sotto doctor',
+  certificate: './sotto doctor',
+} as const satisfies Record<Trouble['kind'], string>
+const kinds = {
+  disk_full: 'disk',
+  disk_unwritable: 'disk',
+  clock: 'clock',
+  interface: 'interface',
+  certificate: 'certificate',
+} as const satisfies Record<Trouble['kind'], Attention['kind']>
 
 /** What is wrong now, or will soon be, and what to do about it: the worst first. */
 export function useAttention(
@@ -33,6 +57,22 @@ export function useAttention(
     named: Record<string, string> = {},
     count = 1,
   ): string => t(`records.attention.${what}.${part}`, named, count)
+
+  function* ofTroubles({ troubles }: Overview): Generator<Attention> {
+    for (const { kind, since, over } of troubles) {
+      // It was taken away, and is back: nothing is left to do.
+      const mended = kind === 'interface' && over
+      const what = `troubles.${mended ? 'interface_mended' : kind}`
+      yield {
+        id: `trouble ${kind}`,
+        severe: !over,
+        kind: kinds[kind],
+        title: say(what, 'title', { when: ago(since) }),
+        remedy: say(what, 'remedy'),
+        ...(!mended && { command: commands[kind] }),
+      }
+    }
+  }
 
   function* ofNetwork({ network, certificateExpiresAt, threats }: Overview): Generator<Attention> {
     if (network.implementation === null)
@@ -134,6 +174,7 @@ export function useAttention(
 
   return computed<Attention[]>(() =>
     [
+      ...(overview.value ? ofTroubles(overview.value) : []),
       ...(overview.value ? ofNetwork(overview.value) : []),
       ...(services.value ? ofServices(services.value) : []),
       ...(limits.value ? ofLimits(limits.value) : []),
