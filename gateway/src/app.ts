@@ -49,6 +49,8 @@ export interface AppDeps extends RouteDeps {
   ready(): boolean
   /** Whether Valkey is there; undefined where there is none. */
   valkey(): boolean | undefined
+  /** How many other gateways count there; undefined where there is no Valkey. */
+  neighbours(): number | undefined
   readonly enrol: EnrolDeps
   /** What `nuxt generate` made. */
   readonly web: string
@@ -79,6 +81,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
       ready: deps.ready,
       connected: () => relay.meshes.length,
       valkey: deps.valkey,
+      neighbours: deps.neighbours,
     }),
     ...models,
     ...native,

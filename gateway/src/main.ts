@@ -55,6 +55,8 @@ import { createKeyring, type Keyring } from '#identity/keyring.ts'
 import { openRecords, type Records } from '#ledger/records.ts'
 import { listen, type Listener } from '#listener/listener.ts'
 import { ownNames, type OwnNames } from '#listener/origin.ts'
+import { secretOf } from '#neighbours/door.ts'
+import { startNeighbours } from '#neighbours/start.ts'
 import { createRealtime, type Realtime } from '#realtime/socket.ts'
 import { loadVoiceActivity } from '#realtime/voice-activity.ts'
 import { announce } from './announcement.ts'
@@ -231,6 +233,7 @@ async function open(
     identity,
     records,
     valkey,
+    neighbourSecret: secretOf(hub.privateKey),
     conversations,
     accounts,
     rooms,
@@ -411,6 +414,7 @@ interface ServeDeps extends Surroundings {
   readonly identity: Identity
   readonly records: Records
   readonly valkey: Valkey | undefined
+  readonly neighbourSecret: string
   readonly conversations: Conversations
   readonly accounts: Accounts
   readonly rooms: Rooms
@@ -487,6 +491,20 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
     log,
   })
   deps.onClose(() => hub.close())
+  const neighbours =
+    deps.valkey &&
+    config.valkey &&
+    (await startNeighbours({
+      valkey: deps.valkey,
+      listen: config.valkey.listen,
+      certificate: certificates.leaf,
+      certs: deps.certs,
+      secret: deps.neighbourSecret,
+      hub,
+      engines,
+      log,
+    }))
+  if (neighbours) deps.onClose(() => neighbours.close())
   const { relay, federation } = friends
   const relaySockets = createRelaySockets({ identity, names, relay })
   deps.onClose(() => relaySockets.close())
@@ -514,13 +532,14 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
     },
     conversations,
     rooms,
-    hub,
+    hub: { find: (person, name) => hub.find(person, name) ?? neighbours?.find(person, name) },
     relay,
     federation,
     sharing: sharing.friends,
     metrics: records.metrics,
     ready: records.healthy,
     valkey: () => deps.valkey?.ready(),
+    neighbours: () => neighbours?.count,
     enrol: enrolment,
     web,
   }
@@ -577,7 +596,13 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
     (made) => origin(addresses[0] ?? '', made.port),
   )
   port = listener.port
-  return listener
+  return {
+    ...listener,
+    renew(leaf) {
+      listener.renew(leaf)
+      neighbours?.renew(leaf)
+    },
+  }
 }
 
 /** What people may ask for who are not on the overlay. */

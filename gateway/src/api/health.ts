@@ -26,6 +26,8 @@ export const health = z.object({
   engines: z.object({ chat: engineState, transcription: engineState }),
   /** Where limits are counted; left out where this gateway counts its own. */
   valkey: z.enum(['ready', 'away']).optional(),
+  /** Other gateways that count there. */
+  neighbours: z.number().optional(),
 })
 
 export type Health = z.infer<typeof health>
@@ -38,6 +40,8 @@ export interface HealthDeps {
   connected(): number
   /** Whether Valkey is there; undefined where there is none. */
   valkey(): boolean | undefined
+  /** How many other gateways count there; undefined where there is no Valkey. */
+  neighbours(): number | undefined
 }
 
 /** What every gateway of its kind is asked by those who watch it. */
@@ -73,9 +77,11 @@ export function healthRoutes(deps: HealthDeps): Route[] {
 function readHealth({
   connected,
   engines: { states },
+  neighbours,
   valkey,
 }: HealthDeps): Omit<Health, 'engines'> & { engines: EngineStates } {
   const there = valkey()
+  const others = neighbours()
   const real = [states.chat, states.transcription].every(({ kind, ready }) => kind !== 'demo' && ready)
   return {
     ok: true,
@@ -84,5 +90,6 @@ function readHealth({
     version: packageJson.version,
     engines: states,
     ...(there !== undefined && { valkey: there ? 'ready' : 'away' }),
+    ...(others !== undefined && { neighbours: others }),
   }
 }

@@ -37,7 +37,7 @@ export function statusCommand(output: Output): Command {
           devices: { total: devices.length, online: online.length },
           paths,
           engines: health?.engines ?? null,
-          ...(health?.valkey && { valkey: health.valkey }),
+          ...(health?.valkey && { valkey: health.valkey, neighbours: health.neighbours ?? 0 }),
         }
         if (options.check && health === undefined) process.exitCode = 1
         output.result(data, render(data, state.directory))
@@ -81,6 +81,7 @@ interface Status {
   readonly engines: Health['engines'] | null
   /** Left out where there is none, or the gateway does not say. */
   readonly valkey?: Health['valkey']
+  readonly neighbours?: number
 }
 
 const valkeyText = {
@@ -103,7 +104,12 @@ function render(status: Status, directory: string): string {
     ),
     `Ollama     ${engine(status.engines?.chat)}`,
     `Whisper    ${engine(status.engines?.transcription)}`,
-    ...(status.valkey ? [`Valkey     ${valkeyText[status.valkey]}`] : []),
+    ...(status.valkey
+      ? [
+          `Valkey     ${valkeyText[status.valkey]}`,
+          `Neighbours ${status.neighbours === 0 ? 'none' : `${status.neighbours} other gateways`}`,
+        ]
+      : []),
     `State      ${directory}`,
   ].join('\n')
 }
