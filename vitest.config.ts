@@ -13,12 +13,31 @@ export default defineConfig({
       },
       {
         test: {
+          // The same tests of the stores, on the other database.
+          name: 'postgres',
+          include: [
+            'provisioning/src/registry/*.test.ts',
+            'gateway/src/ledger/ledger.test.ts',
+            'gateway/src/conversations/conversations.test.ts',
+            'gateway/src/api/{conversations,fuzz,rooms}.test.ts',
+            'gateway/src/api/{account,admin}/*.test.ts',
+            'gateway/src/rooms/*.test.ts',
+          ],
+          globalSetup: ['test/setup/postgres.ts'],
+          setupFiles: ['test/setup/on-postgres.ts'],
+          sequence: { groupOrder: 1 },
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
           name: 'across',
           include: ['test/**/*.test.ts'],
           globalSetup: ['test/setup/packages.ts'],
           fileParallelism: false,
           // After the unit tests: packets in flight are no company for a full machine.
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
           testTimeout: 120_000,
           hookTimeout: 180_000,
         },

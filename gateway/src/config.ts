@@ -1,6 +1,7 @@
 /** What the gateway can be told, its defaults and its errors. The one file that reads the environment. */
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { databaseSetting } from '@sotto/provisioning/postgres/setting.ts'
 import { Problem } from '@sotto/provisioning/problem.ts'
 import { statePaths } from '@sotto/provisioning/state.ts'
 import { isDuration } from '@sotto/provisioning/commands/arguments.ts'
@@ -71,6 +72,8 @@ const valkeyUrl = z
 
 /** `config.yaml`. What it leaves out has its default. */
 const file = z.strictObject({
+  /** PostgreSQL; left out, SQLite. Who opens a store reads it, from the state directory alone. */
+  database: databaseSetting.optional(),
   /** Where models are; left out, the one Ollama of `--ollama`. */
   backends: z
     .array(
@@ -256,6 +259,13 @@ export function readConfig(given: Record<string, unknown>): GatewayConfig {
   const written = read.data.config !== undefined || existsSync(place) ? readFile(place) : {}
   const config = checked.safeParse(written)
   if (config.success) {
+    const ofState = join(statePaths(read.data.state).directory, 'config.yaml')
+    if (config.data.database && resolve(place) !== ofState)
+      throw new Problem(
+        'config',
+        `${place}: database: every command needs it, and looks for it in ${ofState} alone.`,
+        'Put that line there; all else can stay.',
+      )
     const mail = config.data.mail && {
       ...secretsOf('mail', place, config.data.mail, process.env.SOTTO_MAIL_PASSWORD),
       url: config.data.mail.url,

@@ -1,3 +1,5 @@
+import { Problem } from '@sotto/provisioning/problem.ts'
+
 /**
  * What goes wrong and may be told to a client. The message is written for the person at the other end: it
  * names the field or the remedy and holds no address, path or secret; those go into `cause`, for the log.
@@ -55,9 +57,20 @@ export type FailureCode =
   | 'bad_upstream'
   | 'internal'
 
-/** Anything that is no `Failure` is ours, and its text stays in the log. */
+/** For a database to be there again, in seconds. */
+const awayForSeconds = 2
+
+/** Anything that is no `Failure` is ours, and its text stays in the log; but for a database that is away for now. */
 export function asFailure(error: unknown): Failure {
-  return error instanceof Failure
-    ? error
-    : new Failure('internal', 'The gateway failed at this request. Its log says why.', error)
+  if (error instanceof Failure) return error
+  if (error instanceof Problem && error.code === 'database_away') return databaseAway(error)
+  return new Failure('internal', 'The gateway failed at this request. Its log says why.', error)
+}
+
+/** Nothing was changed, or it can be asked for again. */
+export function databaseAway(cause?: unknown): Failure {
+  return new Failure('unavailable', 'The gateway’s database is away for the moment. Try again soon.', cause, {
+    retryAfter: awayForSeconds,
+    detail: 'database_away',
+  })
 }

@@ -11,6 +11,7 @@ import { seal, unseal } from '@sotto/certs/passphrase.ts'
 import { extract, pack } from 'tar-stream'
 import { openDatabase } from './database.ts'
 import { openNetworkKey } from './network.ts'
+import { readSetting } from './postgres/setting.ts'
 import { Problem } from './problem.ts'
 import { requireNetwork } from './registry/network.ts'
 import { openState, statePaths, type State } from './state.ts'
@@ -34,6 +35,13 @@ export interface BackupSummary {
 /** Writes a new 0600 file; a gateway may go on serving. Throws a `Problem` where the file exists. */
 export async function backUp(state: State, file: string, passphrase: string): Promise<BackupSummary> {
   if (existsSync(file)) throw new Problem('file', `${file} exists already.`, 'Name another file.')
+  const setting = await readSetting(state.directory)
+  if (setting)
+    throw new Problem(
+      'backup_postgres',
+      `PostgreSQL at ${setting.where} holds the state, and what is not in its dump is no backup.`,
+      `Take a dump of it (pg_dump --format custom), and a copy of ${state.directory}: keys and certificates are there.`,
+    )
   const folder = await mkdtemp(join(state.directory, 'backup-'))
   try {
     const members = new Map<string, Buffer>()

@@ -1,8 +1,10 @@
-/** The database: one file, SQLite, through Kysely, so that PostgreSQL can take its place. */
+/** The database: one file, SQLite, through Kysely; or, where `database` of config.yaml says so, PostgreSQL. */
 import { chmod } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { Kysely, sql, SqliteDialect } from 'kysely'
+import { Kysely, PostgresAdapter, sql, SqliteDialect } from 'kysely'
 import type { Migration } from 'kysely/migration'
+import { readSetting } from './postgres/setting.ts'
 import { Problem } from './problem.ts'
 import { type AccountTable, createAccounts } from './registry/account.ts'
 import { type AccountLinkTable, createAccountLinks } from './registry/account-link.ts'
@@ -90,12 +92,39 @@ export const migrations: Record<string, Migration> = {
   '0022-grants': { up: createGrants },
 }
 
-/** Opens the file, making it and bringing its tables up to date where needed. */
-export async function openDatabase(file: string): Promise<Database> {
-  const database = new Kysely<Tables>({ dialect: new SqliteDialect({ database: () => connect(file) }) })
-  await migrate(database, file, migrations)
+/** Opens the file, making it and bringing its tables up to date where needed; see `openStore`. */
+export function openDatabase(file: string): Promise<Database> {
+  return openStore<Tables>(file, migrations)
+}
+
+/**
+ * Opens a store by its file. Where `database` of the config.yaml beside it says so, PostgreSQL holds it instead, in a
+ * schema of the file's name. Throws a `Problem`, `database_away` where PostgreSQL can't be used.
+ */
+export async function openStore<StoreTables>(
+  file: string,
+  wanted: Record<string, Migration>,
+): Promise<Kysely<StoreTables>> {
+  const setting = await readSetting(dirname(file))
+  if (setting) {
+    const { openPostgres } = await import('./postgres/store.ts')
+    return openPostgres(setting, schemaOf(file), wanted)
+  }
+  const database = new Kysely<StoreTables>({ dialect: new SqliteDialect({ database: () => connect(file) }) })
+  await migrate(database, file, wanted)
   await chmod(file, 0o600)
   return database
+}
+
+/** For the few queries that differ. */
+export function isPostgres<Any>(database: Kysely<Any>): boolean {
+  return database.getExecutor().adapter instanceof PostgresAdapter
+}
+
+/** `sotto`, `sotto_ledger`, … */
+function schemaOf(file: string): string {
+  const name = basename(file, '.db')
+  return name === 'sotto' ? name : `sotto_${name}`
 }
 
 /**

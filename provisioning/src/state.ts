@@ -74,7 +74,8 @@ export async function makeState(directory?: string): Promise<State> {
     if (marker.id === undefined) await writeMarker(state, { ...marker, id: randomUUID() })
     return state
   }
-  if ((await readdir(state.directory)).length > 0)
+  // What it is to be may be said before it is made.
+  if ((await readdir(state.directory)).some((name) => name !== 'config.yaml'))
     throw new Problem(
       'state_foreign',
       `${state.directory} is not empty and is not a Sotto state directory.`,

@@ -25,7 +25,7 @@ export const keptCopies = channel('sotto:database-kept')
 /** Older ones go: an upgrade is taken back soon or not at all. */
 const copiesKept = 3
 
-const own = packageJson.version
+export const ownVersion = packageJson.version
 
 /** One consistent copy in a new file, whatever a gateway writes meanwhile (SQLite, `VACUUM INTO`). */
 export function copyDatabase(file: string, to: string): void {
@@ -53,7 +53,7 @@ export function keepCopy(file: string, ran: number): void {
     const handle = openSync(part, 'r+')
     fsyncSync(handle)
     closeSync(handle)
-    const copy = freeName(`${file}.before-${own}`)
+    const copy = freeName(`${file}.before-${ownVersion}`)
     renameSync(part, copy)
     for (const old of copiesOf(file).slice(copiesKept)) rmSync(old)
     keptCopies.publish({ file, copy })
@@ -72,14 +72,14 @@ export function keepCopy(file: string, ran: number): void {
 /** @param unknown a migration that this version does not have */
 export function newerDatabase(file: string, unknown: string, userVersion: number): Problem {
   const by = readVersion(userVersion)
-  const newer = by === undefined || by === own ? `a later one than this ${own}` : by
+  const newer = by === undefined || by === ownVersion ? `a later one than this ${ownVersion}` : by
   const [copy] = copiesOf(file)
   return new Problem(
     'database_newer',
-    `${file} was brought up to date by Sotto ${newer}, and this is ${own}: it does not know “${unknown}”.`,
-    `Use Sotto ${by === undefined || by === own ? `later than ${own}` : `${by} or later`}. ` +
+    `${file} was brought up to date by Sotto ${newer}, and this is ${ownVersion}: it does not know “${unknown}”.`,
+    `Use Sotto ${by === undefined || by === ownVersion ? `later than ${ownVersion}` : `${by} or later`}. ` +
       (copy === undefined
-        ? `To stay with ${own}, restore a backup from its time.`
+        ? `To stay with ${ownVersion}, restore a backup from its time.`
         : `To go back to what was before that upgrade (what came since is lost), stop the gateway, then: ` +
           `rm -f ${file}-wal ${file}-shm && cp -p ${copy} ${file}`),
   )
@@ -87,7 +87,7 @@ export function newerDatabase(file: string, unknown: string, userVersion: number
 
 /** As `PRAGMA user_version` takes it: 32 bits, of which 1.2.3 is 1002003. */
 export function ownUserVersion(): number {
-  const [major = 0, minor = 0, patch = 0] = own.split('.').map((part) => Number.parseInt(part, 10))
+  const [major = 0, minor = 0, patch = 0] = ownVersion.split('.').map((part) => Number.parseInt(part, 10))
   return major * 1_000_000 + minor * 1_000 + patch
 }
 

@@ -23,6 +23,7 @@ const needed: Record<string, string> = {
   'libnss3-tools': '/usr/bin/certutil',
   'libcap2-bin': '/usr/sbin/setcap',
   'redis-server': '/usr/bin/redis-server',
+  postgresql: '/usr/lib/postgresql',
   // To check the service's unit; nothing of it is started.
   systemd: '/usr/bin/systemd-analyze',
 }

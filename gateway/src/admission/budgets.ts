@@ -62,6 +62,8 @@ export interface BudgetLimit {
   readonly name: string
 }
 
+/** For a disk or a database to be there again. */
+const retrySeconds = 5
 /** A crash takes what is held for spent: between requests that is never more than this part of a budget. */
 const floatPart = 0.01
 const floatRequests = 16
@@ -207,6 +209,7 @@ export function createBudgets(
           'unavailable',
           'What is spent can’t be written down now, so nothing is spent.',
           error,
+          { retryAfter: retrySeconds },
         )
       }
       try {

@@ -89,7 +89,7 @@ export function overlayRoutes({ database, exchange, follow, metrics }: OverlayDe
         { 'Cache-Control': 'no-store' },
       )
     } catch (error) {
-      if (!(error instanceof Problem)) throw error
+      if (!(error instanceof Problem) || error.code === 'database_away') throw error
       if (error.code.startsWith('link_'))
         await Promise.all([perAddress.consume(address), together.consume('all')]).catch(ignoreLimit)
       return refuse(c, statuses[error.code] ?? 400, error)

@@ -1,8 +1,6 @@
 /** The conversations' own file, beside the ledger's: its writer waits for nobody else's. */
-import { chmod } from 'node:fs/promises'
-import { connect, migrate } from '@sotto/provisioning/database.ts'
-import { Kysely, SqliteDialect } from 'kysely'
-import type { Generated } from 'kysely'
+import { openStore } from '@sotto/provisioning/database.ts'
+import type { Generated, Kysely } from 'kysely'
 import type { Migration } from 'kysely/migration'
 import { createSearch } from './search.ts'
 
@@ -54,13 +52,8 @@ export const migrations: Record<string, Migration> = {
   '0002-families': { up: createFamilies },
 }
 
-export async function openConversationDatabase(file: string): Promise<ConversationDatabase> {
-  const database = new Kysely<ConversationTables>({
-    dialect: new SqliteDialect({ database: () => connect(file) }),
-  })
-  await migrate(database, file, migrations)
-  await chmod(file, 0o600)
-  return database
+export function openConversationDatabase(file: string): Promise<ConversationDatabase> {
+  return openStore<ConversationTables>(file, migrations)
 }
 
 async function createConversations(database: Kysely<unknown>): Promise<void> {

@@ -207,7 +207,8 @@ export function summaryOf({
   }
 }
 
-const rowColumns = [
+/** What a `Row` is read by. */
+export const rowColumns = [
   'id',
   'family',
   'owner',

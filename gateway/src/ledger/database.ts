@@ -1,8 +1,6 @@
 /** The ledger's own file, beside the registry's: what is written many times a second holds up no decision. */
-import { chmod } from 'node:fs/promises'
-import { connect, migrate } from '@sotto/provisioning/database.ts'
-import { Kysely, SqliteDialect } from 'kysely'
-import type { Generated } from 'kysely'
+import { openStore } from '@sotto/provisioning/database.ts'
+import type { Generated, Kysely } from 'kysely'
 import type { Migration } from 'kysely/migration'
 
 /** One request, denied ones too; never a prompt in it. */
@@ -96,11 +94,8 @@ export type LedgerDatabase = Kysely<LedgerTables>
 /** @internal */
 export const migrations: Record<string, Migration> = { '0001-ledger': { up: createLedger } }
 
-export async function openLedgerDatabase(file: string): Promise<LedgerDatabase> {
-  const database = new Kysely<LedgerTables>({ dialect: new SqliteDialect({ database: () => connect(file) }) })
-  await migrate(database, file, migrations)
-  await chmod(file, 0o600)
-  return database
+export function openLedgerDatabase(file: string): Promise<LedgerDatabase> {
+  return openStore<LedgerTables>(file, migrations)
 }
 
 async function createLedger(database: Kysely<unknown>): Promise<void> {

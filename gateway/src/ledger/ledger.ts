@@ -2,9 +2,9 @@
 import { Worker } from 'node:worker_threads'
 import type { Insertable } from 'kysely'
 import type { Logger } from 'pino'
+import type { Batch, Forgotten, Written } from './batch.ts'
 import { auditColumns, promptColumns } from './columns.ts'
 import type { AuditTable, PromptTable, SpendingTable } from './database.ts'
-import type { Batch, Forgotten, Written } from './writer.ts'
 
 export type AuditRow = Insertable<AuditTable>
 export type PromptRow = Insertable<PromptTable>
@@ -23,6 +23,8 @@ export interface Ledger {
   forget(gone: Forgotten): Promise<void>
   /** Whether the last batch could be written. */
   healthy(): boolean
+  /** Whether it could not since PostgreSQL is away: what is asked for now would be known to this process alone. */
+  away(): boolean
   /** Resolves when everything taken so far is on disk. */
   flush(): Promise<void>
   /** Writes what is left, then ends. */
@@ -61,6 +63,7 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
   let number = 0
   let tidied = 0
   let healthy = true
+  let away = false
   const sent = new Map<number, Waiting>()
 
   const send = (): void => {
@@ -93,6 +96,7 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
   /** What could not be written waits for the next attempt. */
   const keep = (batch: Waiting, error: Error): void => {
     healthy = false
+    away = 'code' in error && error.code === 'database_away'
     log.error({ err: error }, 'the ledger could not be written')
     const room = Math.max(0, maxWaiting - waiting.audit.length)
     waiting.audit = [...batch.audit.slice(0, room), ...waiting.audit]
@@ -106,12 +110,13 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
   }
   function start(): Worker {
     const made = new Worker(new URL('writer.ts', import.meta.url), { workerData: { file } })
-    made.on('message', ({ number: done, error }: Written) => {
+    made.on('message', ({ number: done, error, code }: Written) => {
       const batch = sent.get(done)
       sent.delete(done)
       if (!batch) return
-      if (error !== undefined) return keep(batch, new Error(error))
+      if (error !== undefined) return keep(batch, Object.assign(new Error(error), { code }))
       healthy = true
+      away = false
       batch.settle.forEach((settle) => settle())
     })
     made.on('error', (error: Error) => {
@@ -161,6 +166,7 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
       return done
     },
     healthy: () => healthy,
+    away: () => away,
     flush() {
       const done = flushed()
       send()

@@ -10,6 +10,7 @@ import { createSharedRates } from '#admission/shared-rates.ts'
 import type { Member } from '#identity/caller.ts'
 import type { Valkey } from '#valkey/valkey.ts'
 import type { GatewayConfig } from '../config.ts'
+import { databaseAway } from '../failure.ts'
 import { openLedgerDatabase } from './database.ts'
 import { createLedger, type Ledger } from './ledger.ts'
 import { createMetrics } from './metrics.ts'
@@ -49,8 +50,15 @@ export async function openRecords(
   const reports = createReports(state.ledger)
   const budgets = createBudgets(ledger, spending, valkey && createSharedBudgets(valkey))
   const rates = valkey ? createSharedRates(valkey) : createRates()
+  const admission = createAdmission(budgets, rates)
   return {
-    admission: createAdmission(budgets, rates),
+    admission: {
+      ...admission,
+      async admit(caller, wish) {
+        if (ledger.away()) throw databaseAway()
+        return admission.admit(caller, wish)
+      },
+    },
     recorder: {
       ledger,
       metrics,

@@ -39,7 +39,9 @@ export async function readTotals(database: LedgerDatabase, since: number): Promi
     .selectFrom('audit')
     .select((_) => [
       _.fn.countAll<number>().as('requests'),
-      _.fn.sum<number | null>(_.case().when('status', '>=', 400).then(1).else(0).end()).as('refused'),
+      _.fn
+        .sum<number | null>(_.case().when('status', '>=', 400).then(_.lit(1)).else(_.lit(0)).end())
+        .as('refused'),
       _.fn.sum<number | null>(_('input_tokens', '+', _.ref('output_tokens'))).as('tokens'),
     ])
     .where('at', '>=', since)
@@ -118,7 +120,7 @@ export async function readPeople(database: LedgerDatabase, since: number) {
     .select((_) => [
       'person',
       _.fn.countAll<number>().as('requests'),
-      _.fn.sum<number>(_.case().when('status', '>=', 400).then(1).else(0).end()).as('refused'),
+      _.fn.sum<number>(_.case().when('status', '>=', 400).then(_.lit(1)).else(_.lit(0)).end()).as('refused'),
       _.fn.sum<number>('input_tokens').as('inputTokens'),
       _.fn.sum<number>('output_tokens').as('outputTokens'),
       _.fn.max('at').as('lastAt'),

@@ -3,6 +3,7 @@
  * loop that carries the streams. It is there while somebody asks.
  */
 import { MessageChannel, Worker } from 'node:worker_threads'
+import { Problem } from '@sotto/provisioning/problem.ts'
 import type { AuditEntry, AuditFilter, KeyUse, Totals } from './report.ts'
 import type { Selectable } from 'kysely'
 import type { UsageTable } from './database.ts'
@@ -27,7 +28,8 @@ export type Question =
   | { readonly ask: 'usage'; readonly since: string }
   | { readonly ask: 'keyUses' }
 
-export type Reply<Answer> = { readonly answer: Answer } | { readonly error: string }
+/** With the code of a `Problem`. */
+export type Reply<Answer> = { readonly answer: Answer } | { readonly error: string; readonly code?: string }
 
 /** A page asks several times in a row; a thread that nobody asks takes some 20 MB. */
 const idleMs = 60_000
@@ -80,7 +82,7 @@ function answerOf<Answer>(worker: Worker, question: Question): Promise<Answer> {
     const { port1, port2 } = new MessageChannel()
     port1.once('message', (reply: Reply<Answer>) => {
       if ('answer' in reply) settle(reply.answer)
-      else fail(new Error(reply.error))
+      else fail(reply.code === undefined ? new Error(reply.error) : new Problem(reply.code, reply.error))
       port1.close()
     })
     // With the worker its end of the channel goes, too.

@@ -1,7 +1,7 @@
 /** The rooms' own file. A message is its own outbox: what of it went to whom is in its row and in its parties'. */
-import { chmod } from 'node:fs/promises'
-import { connect, migrate } from '@sotto/provisioning/database.ts'
-import { Kysely, sql, SqliteDialect, type Generated, type Selectable } from 'kysely'
+import { openStore } from '@sotto/provisioning/database.ts'
+import { sql, type Generated, type Kysely, type Selectable } from 'kysely'
+import type { Migration } from 'kysely/migration'
 import { createMessageSearch } from './search.ts'
 
 export interface RoomTable {
@@ -117,13 +117,11 @@ export type RoomRow = Selectable<RoomTable>
 export type MessageRow = Selectable<MessageTable>
 export type PartyRow = Selectable<PartyTable>
 
-export async function openRoomDatabase(file: string): Promise<RoomDatabase> {
-  const database = new Kysely<RoomTables>({
-    dialect: new SqliteDialect({ database: () => connect(file) }),
-  })
-  await migrate(database, file, { '0001-rooms': { up: createRooms } })
-  await chmod(file, 0o600)
-  return database
+/** @internal */
+export const migrations: Record<string, Migration> = { '0001-rooms': { up: createRooms } }
+
+export function openRoomDatabase(file: string): Promise<RoomDatabase> {
+  return openStore<RoomTables>(file, migrations)
 }
 
 async function createRooms(database: Kysely<unknown>): Promise<void> {

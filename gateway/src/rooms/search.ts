@@ -1,11 +1,14 @@
-/** Full text of what was said in rooms, as of conversations: an FTS5 index that triggers keep in step. */
+/** Full text of what was said in rooms, as of conversations: of SQLite's or of PostgreSQL's. */
+import { isPostgres } from '@sotto/provisioning/database.ts'
 import { sql, type Kysely } from 'kysely'
-import { partsOf, phrasesOf, snippetMarks, snippetWords } from '#conversations/search.ts'
+import { askedFor, partsOf, phraseOf, snippetMarks, snippetWords } from '#conversations/search.ts'
+import { createWords, cutSnippet, queryOf } from '#conversations/search-postgres.ts'
 import type { SnippetPart } from '#protocol/conversations.ts'
 import type { MessageRow, RoomDatabase } from './database.ts'
 
 /** @internal a migration; see `database.ts` */
 export async function createMessageSearch<Any>(database: Kysely<Any>): Promise<void> {
+  if (isPostgres(database)) return createWords(database, [['messages', 'text']])
   const statements = [
     `CREATE VIRTUAL TABLE message_words USING fts5(text, content = 'messages', content_rowid = 'number',
       tokenize = 'unicode61 remove_diacritics 2')`,
@@ -30,9 +33,10 @@ export async function findMessages(
   words: string,
   limit: number,
 ): Promise<{ readonly message: MessageRow; readonly snippet: readonly SnippetPart[] }[]> {
-  const phrases = phrasesOf(words)
-  if (phrases.length === 0) return []
-  const every = phrases.join(' AND ')
+  const asked = askedFor(words)
+  if (asked.length === 0) return []
+  const postgres = isPostgres(database)
+  const every = asked.map(phraseOf).join(' AND ')
   const messages = await database
     .selectFrom('messages')
     .selectAll()
@@ -40,11 +44,17 @@ export async function findMessages(
     .where('room_id', 'in', (rooms) =>
       rooms.selectFrom('members').select('room_id').where('person_id', '=', person),
     )
-    .where(sql<boolean>`number IN (SELECT rowid FROM message_words WHERE message_words MATCH ${every})`)
+    .where(
+      postgres
+        ? sql<boolean>`words @@ (${sql.join(asked.map(queryOf), sql` && `)})`
+        : sql<boolean>`number IN (SELECT rowid FROM message_words WHERE message_words MATCH ${every})`,
+    )
     .orderBy('at', 'desc')
     .orderBy('number', 'desc')
     .limit(limit)
     .execute()
+  if (postgres)
+    return messages.map((message) => ({ message, snippet: cutSnippet(message.text, asked, snippetWords) }))
   const [begin, end] = snippetMarks
   const snippets = messages.map(async ({ number }) => {
     const { rows } = await sql<{ text: string }>`

@@ -1,7 +1,7 @@
 /** `sotto doctor`: what is wrong, and the command that mends it. */
 import { Command } from 'commander'
-import type { Check } from '#doctor/check.ts'
-import type { Diagnosis } from '#doctor/doctor.ts'
+import type { Check, Diagnosis } from '#doctor/check.ts'
+import { Problem } from '../problem.ts'
 import { common, withNetwork, type CommonOptions } from './network-state.ts'
 import type { Output } from './output.ts'
 
@@ -13,18 +13,26 @@ export function doctorCommand(output: Output, more: readonly Check[]): Command {
     .option('--whisper <url>', 'as for `sotto up`')
     .action(async (options: CommonOptions & { ollama?: string; whisper?: string }) => {
       const { diagnose } = await import('#doctor/doctor.ts')
-      await withNetwork(options, async (opened) => {
-        const findings = await diagnose(
-          {
-            ...opened,
-            ollama: options.ollama ?? 'http://127.0.0.1:11434',
-            whisper: options.whisper,
-            now: new Date(),
-          },
-          more,
-        )
+      const { databaseAway } = await import('#doctor/database.ts')
+      const tell = (findings: readonly Diagnosis[]): void => {
         if (findings.some(({ status }) => status === 'failed')) process.exitCode = 1
         output.result({ findings }, findings.map(render).join('\n'))
+      }
+      await withNetwork(options, async (opened) =>
+        tell(
+          await diagnose(
+            {
+              ...opened,
+              ollama: options.ollama ?? 'http://127.0.0.1:11434',
+              whisper: options.whisper,
+              now: new Date(),
+            },
+            more,
+          ),
+        ),
+      ).catch((error: unknown) => {
+        if (!(error instanceof Problem) || error.code !== 'database_away') throw error
+        tell([databaseAway(error)])
       })
     })
 }

@@ -29,6 +29,8 @@ export interface Check {
   run(context: Context): Promise<Finding>
 }
 
+export type Diagnosis = Finding & Pick<Check, 'code' | 'name'>
+
 export const ok = (message: string): Finding => ({ status: 'ok', message })
 export const skipped = (message: string): Finding => ({ status: 'skipped', message })
 export const warning = (message: string, remedy: string): Finding => ({ status: 'warning', message, remedy })

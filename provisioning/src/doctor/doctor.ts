@@ -1,7 +1,8 @@
 /** Runs every check at once; one that breaks is a finding too, and keeps no other from running. */
-import { errorText, failed, type Check, type Context, type Finding } from './check.ts'
+import { errorText, failed, type Check, type Context, type Diagnosis } from './check.ts'
 import { certificates } from './certificates.ts'
 import { clock } from './clock.ts'
+import { database } from './database.ts'
 import { endpoint } from './endpoint.ts'
 import { ollama, whisper } from './engines.ts'
 import { firewall } from './firewall.ts'
@@ -15,6 +16,7 @@ import { tools } from './tools.ts'
 const checks: readonly Check[] = [
   privacy,
   disk,
+  database,
   tools,
   overlayInterface,
   range,
@@ -28,8 +30,6 @@ const checks: readonly Check[] = [
   ollama,
   whisper,
 ]
-
-export type Diagnosis = Finding & Pick<Check, 'code' | 'name'>
 
 /** @param more of other packages, after ours */
 export async function diagnose(context: Context, more: readonly Check[] = []): Promise<Diagnosis[]> {

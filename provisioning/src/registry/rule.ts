@@ -56,10 +56,15 @@ export async function addRule(
 }
 
 export async function removeRule(database: Database, id: number): Promise<void> {
+  const missing = new Problem(
+    'rule_missing',
+    `There is no rule ${id}.`,
+    '`./sotto network rules` shows them.',
+  )
+  if (!Number.isSafeInteger(id)) throw missing
   await database.transaction().execute(async (transaction) => {
     const gone = await transaction.deleteFrom('rules').where('id', '=', id).returning('id').execute()
-    if (gone.length === 0)
-      throw new Problem('rule_missing', `There is no rule ${id}.`, '`./sotto network rules` shows them.')
+    if (gone.length === 0) throw missing
     await bumpRevision(transaction)
   })
 }

@@ -3,6 +3,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Database } from '../database.ts'
 import { readRevision } from './network.ts'
 
+/** A database that is away is not there again at once, and each time is in the log. */
+const lookAgainMs = 1_000
 /** A removed or expired device must be out within a second; a look costs some 50 µs. */
 const lookEveryMs = 100
 
@@ -24,14 +26,16 @@ export function watchRegistry(
     let seen: number | undefined
     let due = until
     while (!stop.signal.aborted) {
+      let wait = lookEveryMs
       try {
         const revision = await readRevision(database)
         if ((seen !== undefined && revision !== seen) || Date.now() >= due) due = await changed()
         seen = revision
       } catch (error) {
         failed(error)
+        wait = lookAgainMs
       }
-      await pause(lookEveryMs, undefined, { signal: stop.signal, ref: false }).catch(() => {})
+      await pause(wait, undefined, { signal: stop.signal, ref: false }).catch(() => {})
     }
   })()
   return async () => {

@@ -5,7 +5,7 @@
 import type { Database } from '@sotto/provisioning/database.ts'
 import { Problem } from '@sotto/provisioning/problem.ts'
 import { z } from 'zod'
-import { Failure, type FailureCode } from '../../failure.ts'
+import { databaseAway, Failure, type FailureCode } from '../../failure.ts'
 import { readJson } from '../body.ts'
 import { ownDialect } from '../envelope.ts'
 import type { Call, Route } from '../route.ts'
@@ -100,7 +100,10 @@ export function refuse(error: unknown): never {
   throw error instanceof Problem ? refusalOf(error) : error
 }
 
-function refusalOf({ code, message, remedy }: Problem): Failure {
+function refusalOf(problem: Problem): Failure {
+  const { code, message, remedy } = problem
+  // Where the database is, is for the log.
+  if (code === 'database_away') return databaseAway(problem)
   return new Failure(kindOf(code), message, undefined, { detail: code, remedy })
 }
 
