@@ -49,6 +49,8 @@ export interface AppDeps extends RouteDeps {
   ready(): boolean
   /** Whether Valkey is there; undefined where there is none. */
   valkey(): boolean | undefined
+  /** How many other gateways count there; undefined where there is no Valkey. */
+  neighbours(): number | undefined
   readonly enrol: EnrolDeps
   /** What `nuxt generate` made. */
   readonly web: string
@@ -80,6 +82,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
       connected: () => relay.meshes.length,
       valkey: deps.valkey,
       troubles: () => admin.facts().troubles,
+      neighbours: deps.neighbours,
     }),
     ...models,
     ...native,

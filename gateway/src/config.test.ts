@@ -118,6 +118,11 @@ origins: [https://chat.home/]
     ['a store at no address', 'valkey: yes please', /valkey\.url: is no redis/],
     ['a store that has no address', 'valkey: 6379', /valkey/],
     ['a password in its address', 'valkey: { url: "redis://:b@x" }', /valkey.*holds a password/],
+    [
+      'neighbours at any address',
+      'valkey: { url: redis://x, listen: "0.0.0.0:1" }',
+      /valkey\.listen: is every/,
+    ],
     ['a store by a name', 'valkey: redis://x/limits', /valkey.*a database that is no number/],
     ['sign-up without mail', 'accounts: { signUp: true }', /signUp: without mail/],
     ['what is no YAML', 'backends: [', /can’t be read/],
@@ -178,6 +183,7 @@ origins: [https://chat.home/]
         url: 'redis://valkey:6380/2',
         password: 'from outside',
         ca: undefined,
+        listen: { host: '127.0.0.1', port: 0 },
       })
       await write({ url: 'rediss://sotto@valkey', passwordFile: 'valkey.password' })
       await writeFile(join(folder, 'valkey.password'), 'a secret\n', { mode: 0o640 })

@@ -202,6 +202,13 @@ const file = z.strictObject({
         passwordFile: z.string().min(1).optional(),
         /** PEM, where the server’s certificate is of no public authority. */
         ca: z.string().min(1).optional(),
+        /** Where the other gateways reach this one; left out, those of this machine do. */
+        listen: listenAddress
+          .refine(
+            ({ host }) => !['0.0.0.0', '::'].includes(host),
+            'is every address: say the one at which the others reach this gateway',
+          )
+          .default({ host: '127.0.0.1', port: 0 }),
       }),
     )
     .optional(),
@@ -225,7 +232,7 @@ const checked = file.refine(({ relay, tunnel }) => !relay.outside || tunnel !== 
 export type GatewayConfig = z.infer<typeof options> & {
   readonly file: z.infer<typeof file>
   readonly mail?: MailConfig
-  readonly valkey?: ValkeyConfig
+  readonly valkey?: ValkeyConfig & { readonly listen: { readonly host: string; readonly port: number } }
 }
 
 /**
@@ -267,6 +274,7 @@ export function readConfig(given: Record<string, unknown>): GatewayConfig {
     const valkey = config.data.valkey && {
       ...secretsOf('valkey', place, config.data.valkey, process.env.SOTTO_VALKEY_PASSWORD),
       url: config.data.valkey.url,
+      listen: config.data.valkey.listen,
     }
     if (config.data.accounts.signUp && !mail)
       throw new Problem(

@@ -58,6 +58,8 @@ import { gaugeOpen } from '#ledger/metrics.ts'
 import { openRecords, type Records } from '#ledger/records.ts'
 import { listen, type Listener } from '#listener/listener.ts'
 import { ownNames, type OwnNames } from '#listener/origin.ts'
+import { secretOf } from '#neighbours/door.ts'
+import { startNeighbours } from '#neighbours/start.ts'
 import { createRealtime, type Realtime } from '#realtime/socket.ts'
 import { loadVoiceActivity } from '#realtime/voice-activity.ts'
 import { announce } from './announcement.ts'
@@ -258,6 +260,7 @@ async function open(
     identity,
     records,
     valkey,
+    neighbourSecret: secretOf(hub.privateKey),
     conversations,
     accounts,
     rooms,
@@ -469,6 +472,7 @@ interface ServeDeps extends Surroundings {
   readonly identity: Identity
   readonly records: Records
   readonly valkey: Valkey | undefined
+  readonly neighbourSecret: string
   readonly conversations: Conversations
   readonly accounts: Accounts
   readonly rooms: Rooms
@@ -545,6 +549,20 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
     log,
   })
   deps.onClose(() => hub.close())
+  const neighbours =
+    deps.valkey &&
+    config.valkey &&
+    (await startNeighbours({
+      valkey: deps.valkey,
+      listen: config.valkey.listen,
+      certificate: certificates.leaf,
+      certs: deps.certs,
+      secret: deps.neighbourSecret,
+      hub,
+      engines,
+      log,
+    }))
+  if (neighbours) deps.onClose(() => neighbours.close())
   const { relay, federation } = friends
   const relaySockets = createRelaySockets({ identity, names, relay })
   deps.onClose(() => relaySockets.close())
@@ -572,13 +590,14 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
     },
     conversations,
     rooms,
-    hub,
+    hub: { find: (person, name) => hub.find(person, name) ?? neighbours?.find(person, name) },
     relay,
     federation,
     sharing: sharing.friends,
     metrics: records.metrics,
     ready: records.healthy,
     valkey: () => deps.valkey?.ready(),
+    neighbours: () => neighbours?.count,
     enrol: enrolment,
     web,
   }
@@ -636,7 +655,13 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
   )
   port = listener.port
   gaugeOpen(records.metrics, { sockets: () => listener.sockets, sessions: () => realtime.open })
-  return listener
+  return {
+    ...listener,
+    renew(leaf) {
+      listener.renew(leaf)
+      neighbours?.renew(leaf)
+    },
+  }
 }
 
 /** What people may ask for who are not on the overlay. */

@@ -37,6 +37,8 @@ export const health = z.object({
   ),
   /** Where limits are counted; left out where this gateway counts its own. */
   valkey: z.enum(['ready', 'away']).optional(),
+  /** Other gateways that count there. */
+  neighbours: z.number().optional(),
 })
 
 export type Health = z.infer<typeof health>
@@ -50,6 +52,8 @@ export interface HealthDeps {
   /** Whether Valkey is there; undefined where there is none. */
   valkey(): boolean | undefined
   troubles(): readonly Trouble[]
+  /** How many other gateways count there; undefined where there is no Valkey. */
+  neighbours(): number | undefined
 }
 
 /** What every gateway of its kind is asked by those who watch it. */
@@ -83,10 +87,11 @@ export function healthRoutes(deps: HealthDeps): Route[] {
 }
 
 function readHealth(
-  { connected, engines: { states }, troubles, valkey }: HealthDeps,
+  { connected, engines: { states }, neighbours, troubles, valkey }: HealthDeps,
   admin: boolean,
 ): Omit<Health, 'engines' | 'troubles'> & { engines: EngineStates; troubles: readonly Trouble[] } {
   const there = valkey()
+  const others = neighbours()
   const real = [states.chat, states.transcription].every(({ kind, ready }) => kind !== 'demo' && ready)
   return {
     ok: true,
@@ -96,5 +101,6 @@ function readHealth(
     engines: states,
     troubles: admin ? troubles() : [],
     ...(there !== undefined && { valkey: there ? 'ready' : 'away' }),
+    ...(others !== undefined && { neighbours: others }),
   }
 }

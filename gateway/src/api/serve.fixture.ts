@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
+import { readLeaf } from '@sotto/certs/leaf.ts'
 import type { Access } from '@sotto/provisioning/registry/access.ts'
 import { unlimited, type Allowance } from '@sotto/provisioning/registry/allowance.ts'
 import type { Key } from '@sotto/provisioning/registry/key.ts'
@@ -24,6 +25,7 @@ import { openLedgerDatabase, type LedgerTables } from '#ledger/database.ts'
 import { openRecords, type Records } from '#ledger/records.ts'
 import { ownNames } from '#listener/origin.ts'
 import { createValkey, type ValkeyConfig } from '#valkey/valkey.ts'
+import { startNeighbours } from '#neighbours/start.ts'
 import { createHub, type Hub } from '#tunnel/hub.ts'
 import { readConfig } from '../config.ts'
 import { anthropicRoutes } from './anthropic.ts'
@@ -63,6 +65,9 @@ export interface ServeOptions {
   readonly pingEveryMs?: number
   /** Where limits are counted; left out, by itself. */
   readonly valkey?: ValkeyConfig | undefined
+  /** Directory of a CA and a leaf, by which it has neighbours; left out, it has none. */
+  readonly certs?: string
+  readonly neighbourSecret?: string
   /** Of the gateway, for Valkey; left out, another than all others. */
   readonly id?: string
 }
@@ -148,6 +153,20 @@ export async function serveApi(options: ServeOptions = {}): Promise<ServedApi> {
     note: async ({ name }) => void lenders.add(name),
     ...(options.pingEveryMs !== undefined && { pingEveryMs: options.pingEveryMs }),
   })
+  const leaf = options.certs === undefined ? undefined : await readLeaf(options.certs)
+  const neighbours =
+    valkey && options.certs !== undefined && leaf
+      ? await startNeighbours({
+          valkey,
+          hub,
+          engines,
+          listen: { host: '127.0.0.1', port: 0 },
+          certificate: leaf,
+          certs: options.certs,
+          secret: options.neighbourSecret ?? 'of the house',
+          log,
+        })
+      : undefined
   const friends = createFriends({
     engines,
     api: deps,
@@ -164,11 +183,16 @@ export async function serveApi(options: ServeOptions = {}): Promise<ServedApi> {
       connected: () => 0,
       troubles: () => [],
       valkey: () => valkey?.ready(),
+      neighbours: () => neighbours?.count,
     }),
     ...models,
     ...ollamaRoutes(deps),
     ...serviceRoutes(services, deps),
-    ...lentRoutes({ api: deps, hub, isKnown }),
+    ...lentRoutes({
+      api: deps,
+      hub: { find: (person, name) => hub.find(person, name) ?? neighbours?.find(person, name) },
+      isKnown,
+    }),
     ...(options.more ?? []),
   ]
   const app = new Hono<AppEnv>()
@@ -208,6 +232,7 @@ export async function serveApi(options: ServeOptions = {}): Promise<ServedApi> {
     },
     async close() {
       await friends.close()
+      await neighbours?.close()
       await hub.close()
       await new Promise<void>((settle) => {
         server.close(() => settle())

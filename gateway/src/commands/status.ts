@@ -38,7 +38,7 @@ export function statusCommand(output: Output): Command {
           paths,
           engines: health?.engines ?? null,
           troubles: health?.troubles ?? [],
-          ...(health?.valkey && { valkey: health.valkey }),
+          ...(health?.valkey && { valkey: health.valkey, neighbours: health.neighbours ?? 0 }),
         }
         if (options.check && health === undefined) process.exitCode = 1
         output.result(data, render(data, state.directory))
@@ -83,6 +83,7 @@ interface Status {
   readonly troubles: Health['troubles']
   /** Left out where there is none, or the gateway does not say. */
   readonly valkey?: Health['valkey']
+  readonly neighbours?: number
 }
 
 const valkeyText = {
@@ -105,7 +106,12 @@ function render(status: Status, directory: string): string {
     ),
     `Ollama     ${engine(status.engines?.chat)}`,
     `Whisper    ${engine(status.engines?.transcription)}`,
-    ...(status.valkey ? [`Valkey     ${valkeyText[status.valkey]}`] : []),
+    ...(status.valkey
+      ? [
+          `Valkey     ${valkeyText[status.valkey]}`,
+          `Neighbours ${status.neighbours === 0 ? 'none' : `${status.neighbours} other gateways`}`,
+        ]
+      : []),
     `State      ${directory}`,
     ...status.troubles.map(
       ({ over, message, remedy }) =>

@@ -35,8 +35,9 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 for at = 2, #KEYS do redis.call('PEXPIRE', KEYS[at], 86400000) end
 return {'ok'}`,
 
+  /** Goes. Keys: what it said of itself. → nothing */
   leave: `${current}
-redis.call('DEL', KEYS[1])
+redis.call('DEL', unpack(KEYS))
 return {'ok'}`,
 
   /**
@@ -151,6 +152,22 @@ for at = 2, #KEYS do
   if redis.call('HEXISTS', KEYS[at], id) == 1 then redis.call('HINCRBY', KEYS[at], id, -tonumber(ARGV[3])) end
 end
 return {'ok'}`,
+
+  /**
+   * Says something of this gateway to the others, who are asked at the same time. Keys: the ids of all, what this one
+   * says. Arguments: what it says, and the milliseconds for which it is true. → what each other one says
+   */
+  meet: `${current}
+redis.call('SADD', KEYS[2], id)
+redis.call('PEXPIRE', KEYS[2], 86400000)
+redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[4])
+local others = {}
+for _, other in ipairs(redis.call('SMEMBERS', KEYS[2])) do
+  local said = other ~= id and redis.call('GET', '{sotto}:neighbour:' .. other)
+  if said then others[#others + 1] = said
+  elseif other ~= id then redis.call('SREM', KEYS[2], other) end
+end
+return others`,
 
   /** Keys: budgets. → what all have of each */
   spent: `${current}${taken}${whole}

@@ -171,7 +171,8 @@ export function createValkey(config: ValkeyConfig, id: string, log: Pick<Logger,
       clearTimeout(timer)
       const last = link
       link = undefined
-      if (last?.open === true) await within(send(last, 'leave', [], []), answerMs).catch(() => {})
+      if (last?.open === true)
+        await within(send(last, 'leave', [keyOf('neighbour', id)], []), answerMs).catch(() => {})
       if (last?.client.isOpen) last.client.destroy()
     },
   }
