@@ -153,8 +153,9 @@ export function workName(of: string): string {
 export async function sweepState({ directory }: Pick<State, 'directory'>): Promise<void> {
   for (const name of await readdir(directory)) {
     const [, pid] = unfinished.exec(name) ?? []
-    if (pid !== undefined && !isRunning(Number(pid)))
-      await rm(join(directory, name), { recursive: true, force: true })
+    if (pid === undefined || isRunning(Number(pid))) continue
+    // A disk that is read-only keeps it until the next time.
+    await rm(join(directory, name), { recursive: true, force: true }).catch(() => {})
   }
 }
 

@@ -29,6 +29,8 @@ export interface LoadDeps {
 }
 
 export interface Load {
+  /** Resolves when the first write is acknowledged. */
+  readonly begun: Promise<void>
   /** Begins nothing more, and waits for what is on its way. */
   quiet(): Promise<void>
   /** Called right before the process is killed; resolves when everybody has seen it. */
@@ -53,6 +55,7 @@ export function startLoad(deps: LoadDeps): Load {
   let ending: 'not' | 'quiet' | 'killed' = 'not'
   const goesOn = (): boolean => ending === 'not'
   const isKilled = (): boolean => ending === 'killed'
+  const begun = Promise.withResolvers<void>()
   const wrong: string[] = []
   const conversations = new Set<string>()
   const asAdmin = { cookie: session.cookie }
@@ -69,8 +72,10 @@ export function startLoad(deps: LoadDeps): Load {
   ): Promise<Answer> => {
     const asked = witness.asks(...wishes)
     const answer = await door.ask(method, path, body, headers)
-    if (answer.status < 300) asked.acknowledged()
-    else if (answer.status < 500) asked.refused()
+    if (answer.status < 300) {
+      asked.acknowledged()
+      begun.resolve()
+    } else if (answer.status < 500) asked.refused()
     else wrong.push(`${method} ${path}: ${answer.status} ${answer.text}`)
     return answer
   }
@@ -276,6 +281,7 @@ export function startLoad(deps: LoadDeps): Load {
   ])
   let endedLate: number | undefined
   return {
+    begun: begun.promise,
     wrong,
     conversations,
     late: () => endedLate ?? 0,
