@@ -158,6 +158,26 @@ describe('the ledger', () => {
     await ledger.close()
     expect(await read((database) => readAudit(database, { since: 0, limit: 10 }))).toHaveLength(1)
   })
+
+  it('says when as many rows wait as may, so that nothing is begun that would be lost; and loses none of them', async () => {
+    const ledger = await open()
+    await ledger.flush()
+    const { DatabaseSync } = await import('node:sqlite')
+    const other = new DatabaseSync(file())
+    other.exec('ALTER TABLE audit RENAME TO hidden')
+    for (let count = 0; count < 49_999; count += 1) ledger.record(row())
+    await expect(ledger.flush()).rejects.toThrow()
+    expect(ledger.crowded()).toBe(false)
+    ledger.record(row())
+    await expect(ledger.flush()).rejects.toThrow()
+    expect(ledger.crowded()).toBe(true)
+    other.exec('ALTER TABLE hidden RENAME TO audit')
+    await ledger.flush()
+    expect(ledger.crowded()).toBe(false)
+    expect(other.prepare('SELECT count(*) AS rows FROM audit').get()).toEqual({ rows: 50_000 })
+    other.close()
+    await ledger.close()
+  })
 })
 
 describe('prompts', () => {

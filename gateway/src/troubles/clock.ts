@@ -19,7 +19,8 @@ export function watchClock({ troubles, notice }: ClockWatch): () => void {
   const difference = (): number => Date.now() - uptime() * 1_000
   let before = difference()
   const timer = setInterval(() => {
-    const by = difference() - before
+    // Both are read one after the other, and the uptime to a hundredth.
+    const by = Math.round((difference() - before) / 1_000) * 1_000
     if (Math.abs(by) < jumpMs) return
     before += by
     const message = `The clock was set ${by > 0 ? 'forward' : 'back'} by ${ms(Math.abs(by), { long: true })}.`

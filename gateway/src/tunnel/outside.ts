@@ -9,6 +9,7 @@ import type { Duplex } from 'node:stream'
 import { hash } from 'node:crypto'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
+import { AuthorityError } from '@sotto/certs/authority-error.ts'
 import { loadAuthority, loadOrMakeAuthority } from '@sotto/certs/authority.ts'
 import { ensureLeaf, keepLeaf } from '@sotto/certs/leaf.ts'
 import { trustedRoots } from '@sotto/certs/rollover.ts'
@@ -96,6 +97,15 @@ export async function openOutside(
       dns: names.filter((name) => isIP(name) === 0),
       ip: names.filter((name) => isIP(name) !== 0).map((name) => `${name}/${isIP(name) === 4 ? 32 : 128}`),
     },
+  }).catch((error: unknown) => {
+    throw error instanceof AuthorityError && error.code === 'expired'
+      ? new AuthorityError(
+          'expired',
+          error.message,
+          `Check the clock (\`date\`). If it is right: move ${directory} away, start again, and give lenders and friends tunnel.crt anew.`,
+          error,
+        )
+      : error
   })
   const certificate = await ensureLeaf(authority, directory, { names })
   await writeFileAtomic(tunnelAuthority(certs), authority.rootCertificate, { mode: 0o644 })
