@@ -441,7 +441,7 @@ async function openOverlay(config: GatewayConfig, deps: OverlayDeps): Promise<Ke
       recorded = await recordTraffic(database, peers, fresh).then(
         () => true,
         (error: unknown) => {
-          // Once, and not at each look.
+          // Once, and not at each look: the interface is kept, and let go, whatever the database does.
           if (before) log.error({ err: error }, 'traffic could not be written down')
           return false
         },
@@ -545,7 +545,11 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
     names,
     recorder,
     engines,
-    note: (lender) => noteLender(database, lender),
+    // What it lends is lent, whatever the database does.
+    note: (lender) =>
+      noteLender(database, lender).catch((error: unknown) =>
+        log.error({ err: error }, 'a lender could not be written down'),
+      ),
     log,
   })
   deps.onClose(() => hub.close())

@@ -5,6 +5,7 @@ import { diskProblemOf } from '@sotto/provisioning/disk.ts'
 import type { Insertable } from 'kysely'
 import type { Logger } from 'pino'
 import type { Batch, Forgotten, Written } from './batch.ts'
+import { createAside } from './aside.ts'
 import { auditColumns, promptColumns } from './columns.ts'
 import type { AuditTable, PromptTable, SpendingTable } from './database.ts'
 
@@ -64,7 +65,11 @@ interface Waiting {
 
 export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
   let worker: Worker | undefined = start()
-  let waiting = empty()
+  const aside = createAside(`${file}.waiting`, (error) =>
+    log.error({ err: error }, 'what waits for the ledger could not be put aside'),
+  )
+  const left = aside.read()
+  let waiting: Waiting = { ...empty(), audit: [...left.audit], prompts: [...left.prompts] }
   let timer: NodeJS.Timeout | undefined
   let number = 0
   let tidied = -Infinity
@@ -112,6 +117,7 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
     for (const one of batch.spending) waiting.spending.add(one)
     waiting.forget = [...batch.forget, ...waiting.forget]
     const lost = Math.max(0, batch.audit.length - room)
+    if (away) aside.put(waiting)
     if (lost > 0) log.error({ lost }, 'audit rows were lost, since they can not be written')
     batch.fail.forEach((fail) => fail(error))
     timer ??= setTimeout(send, 20 * flushEveryMs)
@@ -128,6 +134,8 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
       }
       healthy = true
       away = false
+      // Those of other batches are on their way, and are put there again where they fail.
+      aside.clear()
       batch.settle.forEach((settle) => settle())
     })
     made.on('error', (error: Error) => {
@@ -150,6 +158,7 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
       waiting.settle.push(settle)
       waiting.fail.push(fail)
     })
+  if (left.audit.length + left.prompts.length > 0) soon()
   return {
     record(row) {
       waiting.audit.push(row)
@@ -187,7 +196,8 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
     async close() {
       const done = flushed()
       send()
-      await done.catch((error: unknown) => log.error({ err: error }, 'the last of the ledger is lost'))
+      await done.catch((error: unknown) => log.error({ err: error }, 'the last of the ledger is not in it'))
+      await aside.settled()
       worker?.postMessage('close')
       await new Promise((settle) => (worker ? worker.once('exit', settle) : settle(undefined)))
     },
