@@ -189,8 +189,9 @@ async function open(
     ({ states }) => `${states.chat.kind}, ${states.transcription.kind}`,
   )
   onClose(() => engines.close())
-  const valkey = config.valkey && createValkey(config.valkey, gatewayId(state), log)
-  const records = await openRecords(config, state, log, valkey)
+  const gateway = gatewayId(state)
+  const valkey = config.valkey && createValkey(config.valkey, gateway, log)
+  const records = await openRecords(config, { ...state, gateway }, log, valkey)
   onClose(() => records.close())
   if (valkey) {
     await progress.step('Valkey', valkey.connect, () =>

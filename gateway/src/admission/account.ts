@@ -9,6 +9,8 @@ export class Account implements Spending {
   readonly subject: string
   readonly window: string
   used: number
+  /** What other gateways spent of it until this one started; where they count together, others are asked. */
+  others = 0
   /** Of requests that are on their way. */
   reserved = 0
   /** Of these, what was not yet taken from what all gateways share. */

@@ -276,7 +276,7 @@ describe.each(['the gateway itself', 'Valkey'])('counted by %s:', (where) => {
 
     it('outlive a crash: what was on its way counts as spent', async () => {
       const held = Promise.withResolvers<void>()
-      const first = await open({ tenant: { tokensPerDay: 1_000 } }, async (call) => {
+      const first = await open({ id: 'one', tenant: { tokensPerDay: 1_000 } }, async (call) => {
         await held.promise
         answered(call)
       })
@@ -294,7 +294,14 @@ describe.each(['the gateway itself', 'Valkey'])('counted by %s:', (where) => {
         await cp(`${first.ledger}${suffix}`, join(copy, `ledger.db${suffix}`)).catch(() => {})
       held.resolve()
       expect((await asked).status).toBe(200)
-      const second = await open({ tenant: { tokensPerDay: 1_000 }, ledger: join(copy, 'ledger.db') })
+      // One gateway at a time has its name.
+      const [close] = closers.splice(-1)
+      await close?.()
+      const second = await open({
+        id: 'one',
+        tenant: { tokensPerDay: 1_000 },
+        ledger: join(copy, 'ledger.db'),
+      })
       expect((await second.ask({ options: { num_predict: 950 - reserved } })).status).toBe(429)
       expect(await second.rows('spending')).toMatchObject([{ used: reserved, held: 0 }])
       expect((await second.ask({ options: { num_predict: 10 } })).status).toBe(200)
@@ -304,7 +311,7 @@ describe.each(['the gateway itself', 'Valkey'])('counted by %s:', (where) => {
     it('fail closed where what is spent can’t be written down', async () => {
       const { createBudgets } = await import('./budgets.ts')
       const { unlimited } = await import('@sotto/provisioning/registry/allowance.ts')
-      const budgets = createBudgets({ spend: () => Promise.reject(new Error('disk full')), note() {} }, [])
+      const budgets = createBudgets({ spend: () => Promise.reject(new Error('disk full')), note() {} })
       const held = [{ ...unlimited, subject: 'tenant:home', label: 'tenant', tokensPerDay: 100 }]
       await expect(budgets.reserve(held, 10, 10)).rejects.toMatchObject({ code: 'unavailable' })
     })

@@ -71,12 +71,12 @@ const floatRequests = 16
 
 export function createBudgets(
   ledger: Pick<Ledger, 'spend' | 'note'>,
-  before: readonly Spending[],
+  before: { readonly own?: readonly Spending[]; readonly others?: readonly Spending[] } = {},
   shared?: SharedBudgets,
 ): Budgets {
   // What a crash left on its way counts as spent.
   const accounts = new Map(
-    before.map((one) => [
+    (before.own ?? []).map((one) => [
       nameOf(one.subject, one.window),
       new Account(one.subject, one.window, one.used + one.held),
     ]),
@@ -98,6 +98,10 @@ export function createBudgets(
     share(made)
     return made
   }
+
+  if (!shared)
+    for (const { subject, window, used, held } of before.others ?? [])
+      account(subject, window).others += used + held
 
   /** What holds a caller stays the same from request to request, until the day ends or the admin changes it. */
   const known = new WeakMap<
@@ -231,7 +235,9 @@ export function createBudgets(
       const windows = [tokensPerDay, tokensPerMonth, tokensInTotal]
       const [day = 0, month = 0, total = 0] =
         (await shared?.taken(subject, windows)) ??
-        windows.map((window) => accounts.get(nameOf(subject, window))?.taken ?? 0)
+        windows
+          .map((window) => accounts.get(nameOf(subject, window)))
+          .map((one) => (one ? one.taken + one.others : 0))
       return { day, month, total }
     },
     release() {
@@ -246,7 +252,7 @@ function nameOf(subject: string, window: string): string {
 }
 
 function roomIn({ account, limit }: BudgetLimit): number {
-  return limit - account.taken
+  return limit - account.taken - account.others
 }
 
 function spent(limit: BudgetLimit | undefined, least: number, left: number): Failure {

@@ -13,7 +13,11 @@ interface Followed {
   said: Promise<void> | undefined
 }
 
-export function createSharedBudgets(valkey: Valkey): SharedBudgets {
+/** @param othersOf what other gateways have of a budget by the database. Throws a `Failure` */
+export function createSharedBudgets(
+  valkey: Valkey,
+  othersOf: (subject: string, window: string) => Promise<readonly (readonly [string, number])[]>,
+): SharedBudgets {
   const followed = new Map<Account, Followed>()
   const hold = async (run: Valkey['run'], these: readonly Followed[]): Promise<void> => {
     const told = these.map(({ account, said }) => ({ has: account.granted, mode: said ? 'is' : 'least' }))
@@ -43,18 +47,29 @@ export function createSharedBudgets(valkey: Valkey): SharedBudgets {
     })
     await one.said
   }
+  /** After each start of the server: who is gone can't say it. */
+  const sayOthers = async ({ subject, window }: Account): Promise<void> => {
+    const others = await othersOf(subject, window)
+    await valkey.run('others', [keyFor(subject, window)], others.flat())
+  }
   const keysOf = (limits: readonly BudgetLimit[]): string[] =>
     limits.map(({ account }) => keyFor(account.subject, account.window))
   return {
     follow: (account, raise) => void followed.set(account, { account, raise, said: undefined }),
     async take(limits, least, wanted) {
       await Promise.all(limits.map(({ account }) => said(account)))
-      const [verdict, first, second] = await valkey.run('reserve', keysOf(limits), [
-        least,
-        wanted,
-        ...limits.flatMap(({ account, limit }) => [limit, keepMs(account.window)]),
-      ])
-      return verdict === 'ok' ? Number(first) : { at: Number(first) - 1, left: Number(second) }
+      for (;;) {
+        const [verdict, first, second] = await valkey.run('reserve', keysOf(limits), [
+          least,
+          wanted,
+          ...limits.flatMap(({ account, limit }) => [limit, keepMs(account.window)]),
+        ])
+        if (verdict === 'ok') return Number(first)
+        const at = Number(first) - 1
+        const unknown = verdict === 'unknown' ? limits[at]?.account : undefined
+        if (!unknown) return { at, left: Number(second) }
+        await sayOthers(unknown)
+      }
     },
     giveBack: (limits, tokens) => valkey.tell('return', keysOf(limits), [tokens]),
     async taken(subject, windows) {

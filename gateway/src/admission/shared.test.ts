@@ -1,6 +1,8 @@
 /** Several gateways that count in one Valkey, each with a ledger of its own. */
 import { once } from 'node:events'
 import { spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { serveApi, type ServeOptions } from '#api/serve.fixture.ts'
@@ -61,8 +63,8 @@ const sum = (numbers: readonly number[]) => numbers.reduce((total, one) => total
 /** What Valkey has of today's budget. */
 async function counted(subject: string): Promise<number> {
   const day = new Date().toISOString().slice(0, 10)
-  const values = await redis.ask('HVALS', `{sotto}:budget:${subject} day:${day}`)
-  return sum((values as string[]).map(Number))
+  const fields = (await redis.ask('HGETALL', `{sotto}:budget:${subject} day:${day}`)) as object
+  return sum(Object.entries(fields).flatMap(([field, tokens]) => (field === 'run' ? [] : [Number(tokens)])))
 }
 
 /** What all of them have written down. */
@@ -176,6 +178,25 @@ describe('while Valkey is away', () => {
     expect((await ask(all[1]!.url, 300)).status).toBe(200)
     expect(await written(all)).toBe(3 * 540 + 340)
     await expect.poll(() => counted('tenant:home')).toBe(3 * 540 + 340)
+  })
+
+  it('nor what a gateway has spent that is gone, where the ledger of all is one', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'sotto-shared-'))
+    closers.push(() => rm(folder, { recursive: true }))
+    const options = { tenant: { tokensPerDay: 1_000 }, ledger: join(folder, 'ledger.db') }
+    const ollama = await serveOllama(spendAll, { models: [{ name: 'tiny:latest' }] })
+    closers.push(ollama.close)
+    const gone = await serveApi({ ollama: ollama.url, valkey: { url: redis.url }, ...options })
+    expect((await ask(gone.url, 700)).status).toBe(200)
+    await gone.close()
+    const { all } = await gateways(1, options)
+    await redis.crash()
+    await redis.start()
+    const status = async () => (await ask(all[0]!.url, 500)).status
+    await expect.poll(status, { timeout: 20_000 }).not.toBe(503)
+    expect(await status()).toBe(429)
+    expect((await ask(all[0]!.url, 100)).status).toBe(200)
+    await expect.poll(() => counted('tenant:home')).toBe(740 + 140)
   })
 
   it('for a while and not ended: what it reads late of an older connection changes nothing', async () => {

@@ -118,8 +118,9 @@ export async function serveApi(options: ServeOptions = {}): Promise<ServedApi> {
     log,
     everyMs: options.lookEveryMs ?? 60_000,
   })
-  const valkey = options.valkey && createValkey(options.valkey, options.id ?? randomUUID(), log)
-  const records = await openRecords(readConfig({ state: folder }), { ledger: file }, log, valkey)
+  const gateway = options.id ?? (options.valkey ? randomUUID() : 'test')
+  const valkey = options.valkey && createValkey(options.valkey, gateway, log)
+  const records = await openRecords(readConfig({ state: folder }), { ledger: file, gateway }, log, valkey)
   await valkey?.connect()
   const { access: first, secrets } = await accessOf(options)
   let access = first

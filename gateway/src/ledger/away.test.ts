@@ -12,7 +12,12 @@ it('what was taken is in the ledger when a later process finds the database', as
   const [file, config] = [join(folder, 'ledger.db'), join(folder, 'config.yaml')]
   const errors: unknown[] = []
   const open = () =>
-    createLedger({ file, keepMs: 86_400_000, log: { error: (what: unknown) => errors.push(what) } })
+    createLedger({
+      file,
+      gateway: 'test',
+      keepMs: 86_400_000,
+      log: { error: (what: unknown) => errors.push(what) },
+    })
   try {
     // Where nothing listens.
     await writeFile(config, 'database: postgres://127.0.0.1:9/away\n')

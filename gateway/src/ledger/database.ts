@@ -1,6 +1,6 @@
 /** The ledger's own file, beside the registry's: what is written many times a second holds up no decision. */
 import { openStore } from '@sotto/provisioning/database.ts'
-import type { Generated, Kysely } from 'kysely'
+import { sql, type Generated, type Kysely } from 'kysely'
 import type { Migration } from 'kysely/migration'
 
 /** One request, denied ones too; never a prompt in it. */
@@ -50,11 +50,13 @@ export interface UsageTable {
   output_tokens: number
 }
 
-/** What was spent of a budget. `held` is what may have been spent besides, should this process end now. */
+/** What a gateway spent of a budget; the sum of all counts. `held` is what may have been spent besides, should this process end now. */
 export interface SpendingTable {
   subject: string
   /** `day:2026-11-21`, `month:2026-11` or `total` */
   window: string
+  /** Its id; empty of before it had one. */
+  gateway: string
   used: number
   held: number
 }
@@ -91,7 +93,10 @@ export interface LedgerTables {
 
 export type LedgerDatabase = Kysely<LedgerTables>
 
-export const migrations: Record<string, Migration> = { '0001-ledger': { up: createLedger } }
+export const migrations: Record<string, Migration> = {
+  '0001-ledger': { up: createLedger },
+  '0002-spending-by-gateway': { up: addGateway },
+}
 
 export function openLedgerDatabase(file: string): Promise<LedgerDatabase> {
   return openStore<LedgerTables>(file, migrations)
@@ -171,4 +176,21 @@ async function createLedger(database: Kysely<unknown>): Promise<void> {
     .addColumn('expires_at', 'integer', (column) => column.notNull())
     .execute()
   await schema.createIndex('prompts_expires_at').on('prompts').column('expires_at').execute()
+}
+
+async function addGateway(database: Kysely<unknown>): Promise<void> {
+  const { schema } = database
+  await schema
+    .createTable('spending_by_gateway')
+    .addColumn('subject', 'text', (column) => column.notNull())
+    .addColumn('window', 'text', (column) => column.notNull())
+    .addColumn('gateway', 'text', (column) => column.notNull())
+    .addColumn('used', 'integer', (column) => column.notNull())
+    .addColumn('held', 'integer', (column) => column.notNull())
+    .addPrimaryKeyConstraint('spending_by_gateway_key', ['subject', 'window', 'gateway'])
+    .execute()
+  await sql`INSERT INTO spending_by_gateway (subject, "window", gateway, used, held)
+    SELECT subject, "window", '', used, held FROM spending`.execute(database)
+  await schema.dropTable('spending').execute()
+  await schema.alterTable('spending_by_gateway').renameTo('spending').execute()
 }

@@ -48,7 +48,7 @@ const row = (rest: Partial<AuditRow> = {}): AuditRow => ({
 
 async function open(keepMs = 86_400_000) {
   await (await openLedgerDatabase(file())).destroy()
-  return createLedger({ file: file(), keepMs, log: { error() {} } })
+  return createLedger({ file: file(), gateway: 'test', keepMs, log: { error() {} } })
 }
 
 async function read<T>(

@@ -12,7 +12,7 @@ import type { AuditTable, PromptTable, SpendingTable } from './database.ts'
 export type AuditRow = Insertable<AuditTable>
 export type PromptRow = Insertable<PromptTable>
 /** Read when it is written, so that the newest counts. */
-export type Spending = Readonly<SpendingTable>
+export type Spending = Readonly<Omit<SpendingTable, 'gateway'>>
 
 export interface Ledger {
   /** Takes a row; it is on disk within 100 ms. */
@@ -38,6 +38,8 @@ export interface Ledger {
 
 export interface LedgerOptions {
   readonly file: string
+  /** Whose spending it is: an id. */
+  readonly gateway: string
   /** Audit rows are kept that long. */
   readonly keepMs: number
   readonly log: Pick<Logger, 'error'>
@@ -63,7 +65,7 @@ interface Waiting {
   fail: ((error: unknown) => void)[]
 }
 
-export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
+export function createLedger({ file, gateway, keepMs, log }: LedgerOptions): Ledger {
   let worker: Worker | undefined = start()
   const aside = createAside(`${file}.waiting`, (error) =>
     log.error({ err: error }, 'what waits for the ledger could not be put aside'),
@@ -94,7 +96,7 @@ export function createLedger({ file, keepMs, log }: LedgerOptions): Ledger {
       audit: JSON.stringify(audit.map((row) => auditColumns.map((name) => row[name] ?? null))),
       prompts: JSON.stringify(prompts.map((row) => promptColumns.map((name) => row[name] ?? null))),
       spending: JSON.stringify(
-        [...spending].map(({ subject, window, used, held }) => [subject, window, used, held]),
+        [...spending].map(({ subject, window, used, held }) => [subject, window, gateway, used, held]),
       ),
       forget: JSON.stringify(forget),
       keepAuditFrom: tidy ? now - keepMs : 0,

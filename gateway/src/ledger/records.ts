@@ -11,7 +11,7 @@ import type { Member } from '#identity/caller.ts'
 import type { Valkey } from '#valkey/valkey.ts'
 import type { GatewayConfig } from '../config.ts'
 import { databaseAway, Failure } from '../failure.ts'
-import { openLedgerDatabase } from './database.ts'
+import { openLedgerDatabase, type LedgerDatabase } from './database.ts'
 import { createLedger, type Ledger } from './ledger.ts'
 import { createMetrics } from './metrics.ts'
 import type { Open, Recorder } from './record.ts'
@@ -55,18 +55,30 @@ function whileWritten(admission: Admission, ledger: Pick<Ledger, 'away' | 'crowd
 
 export async function openRecords(
   { file }: GatewayConfig,
-  state: Pick<State, 'ledger'>,
+  state: Pick<State, 'ledger'> & { readonly gateway: string },
   log: Logger,
   valkey?: Valkey,
 ): Promise<Records> {
   const database = await openLedgerDatabase(state.ledger)
   const spending = await database.selectFrom('spending').selectAll().execute()
-  await database.destroy()
-  const ledger = createLedger({ file: state.ledger, keepMs: file.auditDays * 86_400_000, log })
+  if (!valkey) await database.destroy()
+  const ledger = createLedger({
+    file: state.ledger,
+    gateway: state.gateway,
+    keepMs: file.auditDays * 86_400_000,
+    log,
+  })
   const metrics = createMetrics()
   const open = new Set<Open>()
   const reports = createReports(state.ledger)
-  const budgets = createBudgets(ledger, spending, valkey && createSharedBudgets(valkey))
+  const shared =
+    valkey &&
+    createSharedBudgets(valkey, (subject, window) => othersOf(database, state.gateway, subject, window))
+  const budgets = createBudgets(
+    ledger,
+    Object.groupBy(spending, ({ gateway }) => (gateway === state.gateway ? 'own' : 'others')),
+    shared,
+  )
   const rates = valkey ? createSharedRates(valkey) : createRates()
   return {
     admission: whileWritten(createAdmission(budgets, rates), ledger),
@@ -94,6 +106,30 @@ export async function openRecords(
       await reports.close()
       budgets.release()
       await ledger.close()
+      if (valkey) await database.destroy()
     },
+  }
+}
+
+/** What other gateways have of a budget, by their ids. Throws a `Failure`. */
+async function othersOf(
+  database: LedgerDatabase,
+  own: string,
+  subject: string,
+  window: string,
+): Promise<[gateway: string, tokens: number][]> {
+  try {
+    const rows = await database
+      .selectFrom('spending')
+      .select(['gateway', 'used', 'held'])
+      .where('subject', '=', subject)
+      .where('window', '=', window)
+      .where('gateway', '!=', own)
+      .execute()
+    return rows.map(({ gateway, used, held }) => [gateway, used + held])
+  } catch (error) {
+    throw new Failure('unavailable', 'What is spent can’t be read now, so nothing is spent.', error, {
+      retryAfter: 5,
+    })
   }
 }

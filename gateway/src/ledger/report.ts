@@ -157,7 +157,12 @@ export async function readKeyUses(database: LedgerDatabase): Promise<Map<string,
 /** Tokens that are spent or on their way, by subject and window with a space between them. */
 export async function readSpending(database: LedgerDatabase): Promise<Map<string, number>> {
   const rows = await database.selectFrom('spending').selectAll().execute()
-  return new Map(rows.map(({ subject, window, used, held }) => [`${subject} ${window}`, used + held]))
+  const sums = new Map<string, number>()
+  for (const { subject, window, used, held } of rows) {
+    const name = `${subject} ${window}`
+    sums.set(name, (sums.get(name) ?? 0) + used + held)
+  }
+  return sums
 }
 
 /** The prompts that a key keeps, the newest first; what is past its time is not there any more. */

@@ -99,8 +99,10 @@ const addToUsage = sql`ON CONFLICT (day, tenant, person, device, key, model, ser
 
 async function setSpending(rows: Rows, spending: readonly Row[]): Promise<void> {
   for (const row of spending)
-    await sql`INSERT INTO spending (subject, "window", used, held) VALUES (${sql.join(row)})
-      ON CONFLICT (subject, "window") DO UPDATE SET used = excluded.used, held = excluded.held`.execute(rows)
+    await sql`INSERT INTO spending (subject, "window", gateway, used, held) VALUES (${sql.join(row)})
+      ON CONFLICT (subject, "window", gateway) DO UPDATE SET used = excluded.used, held = excluded.held`.execute(
+      rows,
+    )
 }
 
 async function forget(rows: Rows, { person, keys }: Forgotten): Promise<void> {

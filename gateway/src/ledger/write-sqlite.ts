@@ -39,7 +39,7 @@ export function writeSqlite(file: string): BatchWriter {
   )
   const setSpending = insert(
     'spending',
-    ['subject', 'window', 'used', 'held'],
+    ['subject', 'window', 'gateway', 'used', 'held'],
     'ON CONFLICT DO UPDATE SET used = excluded.used, held = excluded.held',
   )
   const forgetPrompts = database.prepare('DELETE FROM prompts WHERE expires_at <= ?')

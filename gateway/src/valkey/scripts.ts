@@ -11,10 +11,14 @@ const current = `
 local id, epoch = ARGV[1], ARGV[2]
 if redis.call('GET', KEYS[1]) ~= epoch then return {'stale'} end
 `
+/** Of all gateways, and the run of the server in which those were asked for that did not say it themselves. */
 const taken = `
 local function taken(key)
   local sum = 0
-  for _, value in ipairs(redis.call('HVALS', key)) do sum = sum + tonumber(value) end
+  local all = redis.call('HGETALL', key)
+  for at = 1, #all, 2 do
+    if all[at] ~= 'run' then sum = sum + tonumber(all[at + 1]) end
+  end
   return sum
 end
 `
@@ -29,9 +33,10 @@ export const scripts = {
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return {'ok'}`,
 
-  /** Still there. Keys: what is open by it. → nothing */
+  /** Still there, and has said what it holds. Keys: what is open by it. → nothing */
   beat: `${current}
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
+redis.call('SET', '{sotto}:said:' .. id, epoch, 'PX', ARGV[3])
 for at = 2, #KEYS do redis.call('PEXPIRE', KEYS[at], 86400000) end
 return {'ok'}`,
 
@@ -130,11 +135,14 @@ return said`,
   /**
    * Takes of each budget as much as all of them have left, at most what is wanted and at the least what is
    * needed. Keys: budgets. Arguments: at the least, wanted, of each its limit and the milliseconds for which it is
-   * kept. → `ok` and what was taken; or `short`, which budget has not that much, and what it has left
+   * kept. → `ok` and what was taken; `short`, which budget has not that much, and what it has left; or `unknown`,
+   * and of which budget it is not known what gateways have that are gone
    */
   reserve: `${current}${taken}${whole}
 local least, room, tightest = tonumber(ARGV[3]), math.huge, 1
+local run = string.match(epoch, '^[^/]+')
 for at = 2, #KEYS do
+  if redis.call('HGET', KEYS[at], 'run') ~= run then return {'unknown', at - 1} end
   local left = tonumber(ARGV[2 * at + 1]) - taken(KEYS[at])
   if left < room then room, tightest = left, at - 1 end
 end
@@ -145,6 +153,20 @@ for at = 2, #KEYS do
   redis.call('PEXPIRE', KEYS[at], ARGV[2 * at + 2])
 end
 return {'ok', tokens}`,
+
+  /**
+   * Says what others have of a budget by the database; one that lives has said it itself, and knows better. Keys: the
+   * budget. Arguments: ids, each with its tokens. → nothing
+   */
+  others: `${current}
+local run = string.match(epoch, '^[^/]+')
+for at = 3, #ARGV, 2 do
+  local lives = string.match(redis.call('GET', '{sotto}:said:' .. ARGV[at]) or '', '^[^/]+') == run
+  local had = tonumber(redis.call('HGET', KEYS[2], ARGV[at]) or '0')
+  if not lives and tonumber(ARGV[at + 1]) > had then redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1]) end
+end
+redis.call('HSET', KEYS[2], 'run', run)
+return {'ok'}`,
 
   /** Gives back what was not used. Keys: budgets. Argument: tokens, fewer than nought where more was used. → nothing */
   return: `${current}

@@ -133,6 +133,7 @@ export function createValkey(config: ValkeyConfig, id: string, log: Pick<Logger,
       await Promise.all([
         within(send(opened, 'announce', [], [presenceMs]), answerMs),
         ...hooks.map((say) => say((name, keys, args) => ask(opened, name, keys, args))),
+        within(send(opened, 'beat', [], [presenceMs]), answerMs),
       ])
       const gather = lastRun === undefined || lastRun === run ? 0 : gatherMs
       lastRun = run

@@ -116,7 +116,7 @@ export async function serveAccounts(options: Partial<AccountsConfig> = {}): Prom
     everyMs: 60_000,
   })
   const ledger = join(folder, 'ledger.db')
-  const records = await openRecords(readConfig({ state: folder }), { ledger }, log)
+  const records = await openRecords(readConfig({ state: folder }), { ledger, gateway: 'test' }, log)
   const conversations = await openConversations({ file: join(folder, 'conversations.db'), log })
   const identity = { directory: createDirectory(network), keyring: createKeyring() }
   const follow = async (): Promise<void> => {

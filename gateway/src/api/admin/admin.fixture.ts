@@ -112,7 +112,7 @@ export async function serveAdmin(options: ServeAdminOptions = {}): Promise<Serve
     everyMs: 60_000,
   })
   const ledger = join(directory, 'ledger.db')
-  const records = await openRecords(readConfig({ state: directory }), { ledger }, log)
+  const records = await openRecords(readConfig({ state: directory }), { ledger, gateway: 'test' }, log)
   const identity = { directory: createDirectory(network), keyring: createKeyring() }
   const follow = async (): Promise<void> => {
     const access = await readAccess(database)
