@@ -1,11 +1,15 @@
 import { defineConfig } from 'vitest/config'
 
+/** A machine may be slow, and a test waits no longer than it has to. */
+const expect = { poll: { timeout: 20_000 } }
+
 export default defineConfig({
   test: {
     projects: [
       {
         test: {
           name: 'unit',
+          expect,
           include: ['{certs,provisioning,gateway}/src/**/*.test.ts', 'web/app/**/*.test.ts', '*.test.ts'],
           setupFiles: ['test/setup/inputs.ts'],
           // Sealing a key is made to be slow.
@@ -16,6 +20,7 @@ export default defineConfig({
         test: {
           // The same tests of the stores, on the other database.
           name: 'postgres',
+          expect,
           include: [
             'provisioning/src/registry/*.test.ts',
             'gateway/src/ledger/ledger.test.ts',
@@ -34,6 +39,7 @@ export default defineConfig({
       {
         test: {
           name: 'across',
+          expect,
           include: ['test/**/*.test.ts'],
           globalSetup: ['test/setup/packages.ts'],
           fileParallelism: false,
