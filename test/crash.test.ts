@@ -94,8 +94,10 @@ describe('a gateway that is killed', { timeout: 60_000 + kills * 30_000 }, () =>
     session.room = made.json().id
     rooms.add(session.room)
   }
-  const load = (chance: Chance): Load =>
-    startLoad({ door, chance, witness, spent, session, fresh, requests: `request:${cycle}` })
+  const load = (chance: Chance): Load => {
+    const [directory, requests] = [join(state, '..'), `request:${cycle}`]
+    return startLoad({ door, chance, witness, spent, session, directory, fresh, requests })
+  }
   const kill = async (): Promise<void> => {
     gateway.process.kill('SIGKILL')
     await gateway.process

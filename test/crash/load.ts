@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Chance } from './chance.ts'
 import type { Answer, Door } from './door.ts'
+import { measureLateness } from './lateness.ts'
 import type { Spent } from './spent.ts'
 import type { Value, Witness } from './witness.ts'
 
@@ -22,6 +23,8 @@ export interface LoadDeps {
   readonly witness: Witness
   readonly spent: Spent
   readonly session: Session
+  /** On the gateway's disk. */
+  readonly directory: string
   /** A name that was never given. */
   fresh(stem: string): string
   /** What the audit is to have of this load is of this kind. */
@@ -35,7 +38,7 @@ export interface Load {
   quiet(): Promise<void>
   /** Called right before the process is killed; resolves when everybody has seen it. */
   killed(): Promise<void>
-  /** How late the gateway was with its answers, at the most, milliseconds. */
+  /** How late the gateway was, at the most, milliseconds. */
   late(): number
   /** What should not have been: a connection that broke before the kill, an answer of 500. */
   readonly wrong: readonly string[]
@@ -242,16 +245,7 @@ export function startLoad(deps: LoadDeps): Load {
     await gone
   }
 
-  let slowest = 0
-  let pinged = performance.now()
-  const ping = async (): Promise<void> => {
-    pinged = performance.now()
-    await door.ask('GET', '/healthz')
-    slowest = Math.max(slowest, performance.now() - pinged)
-    await pause(15)
-    pinged = performance.now()
-  }
-
+  const lateness = measureLateness(door, deps.directory)
   const forEver = async (name: string, task: () => Promise<unknown>): Promise<void> => {
     while (goesOn()) {
       try {
@@ -276,24 +270,23 @@ export function startLoad(deps: LoadDeps): Load {
     }),
     forEver('ask', ask),
     forEver('ask', ask),
-    forEver('ping', ping),
+    forEver('lateness', lateness.look),
     forEver('talk', talk),
   ])
-  let endedLate: number | undefined
+  let late = 0
   return {
     begun: begun.promise,
     wrong,
     conversations,
-    late: () => endedLate ?? 0,
+    late: () => late,
     async quiet() {
       ending = 'quiet'
       await everybody
-      endedLate = slowest
+      late = lateness.most()
     },
     async killed() {
-      const isQuiet = ending === 'quiet'
+      if (goesOn()) late = lateness.most()
       ending = 'killed'
-      endedLate ??= Math.max(slowest, isQuiet ? 0 : performance.now() - pinged)
       await everybody
     },
   }
