@@ -15,6 +15,8 @@ const bin = join(toolchain, 'node_modules', '.bin')
 const environment = {
   ...process.env,
   PATH: bin + delimiter + process.env.PATH,
+  // glibc keeps an arena for each of a dozen threads: two hold as much in some 30 MiB less.
+  MALLOC_ARENA_MAX: process.env.MALLOC_ARENA_MAX ?? '2',
   // What Node has compiled once: a command starts in half the time.
   NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(toolchain, 'compiled'),
 }

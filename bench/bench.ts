@@ -35,6 +35,7 @@ for (const name of wanted.length > 0 ? wanted : Object.keys(benches)) {
     rows.push(row)
     process.stdout.write(line(row))
   }
+  const before = { ...process.env }
   try {
     await (
       await benches[name]?.()
@@ -42,6 +43,10 @@ for (const name of wanted.length > 0 ? wanted : Object.keys(benches)) {
   } catch (error) {
     report({ what: 'it broke off', figure: error instanceof Error ? error.message : String(error) })
     process.exitCode = 1
+  } finally {
+    // What one bench has its programs started with is no other's.
+    for (const key of Object.keys(process.env)) if (!(key in before)) delete process.env[key]
+    Object.assign(process.env, before)
   }
 }
 const path = await writeReport(join(import.meta.dirname, '..', 'bench-output'), machine, reported)

@@ -37,7 +37,9 @@ const looks = z.object({
   /** Bytes. */
   kept: z.number(),
   rss: z.number(),
+  /** Objects, and what V8 made of the program. */
   heap: z.number(),
+  code: z.number(),
   external: z.number(),
   /** Sockets, timers, files. */
   open: z.number(),

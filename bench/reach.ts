@@ -124,6 +124,11 @@ async function measure(
     figure: `${median(rate.big.tunnel).toFixed(0)} MB/s`,
     beside: `direct ${median(rate.big.direct).toFixed(0)} MB/s`,
     target: `at least 0.5× direct: ${ratioOf(rate.big).toFixed(2)}× ${met(ratioOf(rate.big) >= 0.5)}`,
+    chart: {
+      unit: 'MB/s',
+      bars: { tunnel: median(rate.big.tunnel), direct: median(rate.big.direct) },
+      limit: median(rate.big.direct) / 2,
+    },
   })
   report({
     what: 'pieces of an answer through a tunnel',

@@ -59,6 +59,11 @@ export const relay: Bench = async (report) => {
       figure: `${seen.ours.perSecond.toFixed(0)}/s`,
       beside: `bare ws ${seen.bare.perSecond.toFixed(0)}/s`,
       target: `at least 0.5× bare: ${share.toFixed(2)}× ${met(share >= 0.5)}`,
+      chart: {
+        unit: 'messages/s',
+        bars: { sotto: seen.ours.perSecond, 'bare ws': seen.bare.perSecond },
+        limit: seen.bare.perSecond / 2,
+      },
     })
     report({
       what: 'CPU of the relay for 1,000 messages',

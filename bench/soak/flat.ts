@@ -21,6 +21,6 @@ export function warm<T extends { readonly minutes: number }>(all: readonly T[], 
   return all.filter((one) => one.minutes >= minutes / 4)
 }
 
-function mean(values: readonly number[]): number {
+export function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length
 }

@@ -160,7 +160,7 @@ async function lendOnce(number: number): Promise<void> {
     // The gateway asks what it lends first, and then it is there.
     const there = (): Promise<boolean> =>
       ask(`${path}/v1/models`, { headers: asLender }).then(
-        (answer) => answer.text().then(() => true),
+        async (answer) => (await answer.text()).includes(model.replace(':latest', '')),
         () => false,
       )
     for (let tries = 0; tries < 100 && !(await there()); tries += 1) await pause(50)

@@ -77,13 +77,14 @@ async function soak() {
     await pause(sampleEveryMs)
     // They keep what they were asked until they are asked for it.
     for (const url of Object.values(engines)) await fetch(`${url}/moments`)
-    const { rss, heap, external, open, late } = await lookAt(ours.pid)
+    const { rss, heap, code, external, open, late } = await lookAt(ours.pid)
     const after = { answers: total(answered), cpu: await cpuOf([ours.pid]), at: Date.now() }
     const seconds = (after.at - before.at) / 1_000
     const sample = {
       minutes: minutes(),
       rss,
       heap,
+      code,
       external,
       open,
       late: late ?? { p50: 0, p99: 0, most: 0 },
@@ -116,9 +117,12 @@ speech: { engine: openai, url: ${speech} }
 `,
   )
   const options = process.env.NODE_OPTIONS ?? ''
+  // As launch.mjs and the service's unit start it.
+  process.env.MALLOC_ARENA_MAX = '2'
   process.env.NODE_OPTIONS = `${options} --expose-gc --import ${join(root, 'bench', 'memory.mjs')}`
   const running = await startGateway(undefined, state, '--loopback', '--port', '0', '--config', config)
   process.env.NODE_OPTIONS = options
+  delete process.env.MALLOC_ARENA_MAX
   const origin = running.origins.find((one) => one.includes('127.0.0.1')) ?? ''
   const ca = join(state, 'certs', 'root.crt')
   await sotto('limit', 'tenant:home', '--state', state, '--tokens-per-month', '100000000000000')
@@ -190,6 +194,6 @@ function total(answered: Readonly<Record<string, number>>): number {
   return Object.values(answered).reduce((sum, one) => sum + one, 0)
 }
 
-function inShort({ minutes, rss, heap, external, open, late, perSecond, cpu, errors }: Sample): string {
-  return `${minutes.toFixed(1)} min: RSS ${mib(rss)}, heap ${mib(heap)}, external ${mib(external)}, ${open} open, loop late ${late.p50.toFixed(1)}/${late.p99.toFixed(1)}/${late.most.toFixed(0)} ms, ${perSecond.toFixed(0)}/s, ${cpu.toFixed(2)} cores, ${errors} errors`
+function inShort({ minutes, rss, heap, code, external, open, late, perSecond, cpu, errors }: Sample): string {
+  return `${minutes.toFixed(1)} min: RSS ${mib(rss)}, heap ${mib(heap)}, code ${mib(code)}, external ${mib(external)}, ${open} open, loop late ${late.p50.toFixed(1)}/${late.p99.toFixed(1)}/${late.most.toFixed(0)} ms, ${perSecond.toFixed(0)}/s, ${cpu.toFixed(2)} cores, ${errors} errors`
 }

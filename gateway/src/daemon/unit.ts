@@ -55,6 +55,8 @@ Type=notify
 NotifyAccess=all
 ExecStart=${commandLine([...program, 'up', '--state', state, ...options])}
 Environment=NODE_COMPILE_CACHE=/var/cache/sotto/compiled
+# An arena of memory for each of a dozen threads is more than they use.
+Environment=MALLOC_ARENA_MAX=2
 Restart=always
 RestartSec=5
 # The first start makes an authority and may load models.
