@@ -220,10 +220,16 @@ describe('the interface of the overlay', () => {
     closers.push(() => gateway.stop())
   })
 
+  const killItsMaker = async (name: string): Promise<void> => {
+    const { stdout } = await execa`ip netns pids ${lab.hub.name}`
+    for (const pid of stdout.split('\n')) {
+      const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+      if (command === `wireguard-go\0-f\0${name}\0`) process.kill(Number(pid), 'SIGKILL')
+    }
+  }
   const ways = {
     'is deleted': (name: string) => lab.hub.run('ip', 'link', 'delete', name),
-    'goes with the wireguard-go that made it': (name: string) =>
-      lab.hub.run('pkill', '-KILL', '-f', `^wireguard-go -f ${name}$`),
+    'goes with the wireguard-go that made it': killItsMaker,
     'loses its addresses': (name: string) => lab.hub.run('ip', 'address', 'flush', 'dev', name),
     'is set down': (name: string) => lab.hub.run('ip', 'link', 'set', name, 'down'),
   }
@@ -249,11 +255,15 @@ describe('the interface of the overlay', () => {
       (await lab.hub.run(process.execPath, 'sotto.ts', ...args, '--state', state)).stdout
     const name = JSON.parse(await say('status', '--json')).interface.name
     const prompt = Array.from({ length: 300 }, (_, at) => `word${at}`).join(' ')
+    const { overlay } = gateway
+    const byKernel = 'implementation' in overlay && overlay.implementation === 'kernel'
     for (const [how, doIt] of Object.entries(ways)) {
+      // A kernel's own interface has nobody who could be killed.
+      if (doIt === killItsMaker && byKernel) continue
       const stream = curl(lab.device, '/api/generate', '-d', JSON.stringify({ model: 'stand-in', prompt }))
       await pause(1_000)
       const before = gateway.said().match(/mended/g)?.length ?? 0
-      expect((await doIt(name)).exitCode, how).toBe(0)
+      await doIt(name)
       for (const host of [lab.device, lab.neighbour])
         for (const path of ['/healthz', '/6/healthz'])
           await expect.poll(async () => (await curl(host, path, '--max-time', '3')).stdout, soon).toBe('ok')
@@ -421,12 +431,25 @@ describe('the clock of the machine', () => {
       remedy: expect.stringContaining('timedatectl'),
     })
 
-    // In the order in which it happened, whatever the clock said; and no time is less than none.
-    const audit = async () => (await run(state, 'audit', '--since', '7d', '--limit', '1000')).requests
-    await expect
-      .poll(async () => (await audit()).map(({ request_id: id }: { request_id: string }) => id), soon)
-      .toContain(last.id)
-    for (const row of await audit()) expect(row.duration_ms, JSON.stringify(row)).toBeGreaterThanOrEqual(0)
+    interface Row {
+      readonly id: number
+      readonly request_id: string
+      readonly duration_ms: number
+    }
+    const audit = async (): Promise<Row[]> =>
+      (await run(state, 'audit', '--since', '7d', '--limit', '1000')).requests
+    const asked = [...answered, last].map(({ id }) => id)
+    // By number in the order in which it happened, whatever the clock said; and nothing took less than no time.
+    const inOrder = async () =>
+      (await audit())
+        .toSorted((one, other) => one.id - other.id)
+        .map((row) => row.request_id)
+        .filter((id) => asked.includes(id))
+    await expect.poll(inOrder, soon).toEqual(asked)
+    for (const row of await audit()) {
+      expect(row.duration_ms, JSON.stringify(row)).toBeGreaterThanOrEqual(0)
+      expect(row.duration_ms, JSON.stringify(row)).toBeLessThan(day * 1_000)
+    }
   })
 })
 

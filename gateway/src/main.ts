@@ -11,6 +11,7 @@ import { loadAuthority, loadOrMakeAuthority, type Authority } from '@sotto/certs
 import { ensureLeaf, keepLeaf } from '@sotto/certs/leaf.ts'
 import { resumeSwitch, trustedRoots } from '@sotto/certs/rollover.ts'
 import { openDatabase, type Database } from '@sotto/provisioning/database.ts'
+import { diskProblemOf } from '@sotto/provisioning/disk.ts'
 import { enrol, type Enrolment } from '@sotto/provisioning/enrolment/enrol.ts'
 import { createExchange, type Exchange } from '@sotto/provisioning/enrolment/exchange.ts'
 import { checkRoutes, ensureNetwork, type OpenNetwork } from '@sotto/provisioning/network.ts'
@@ -30,7 +31,14 @@ import { ensurePerson, listPeople } from '@sotto/provisioning/registry/person.ts
 import { readRegistry } from '@sotto/provisioning/registry/registry.ts'
 import { recordTraffic } from '@sotto/provisioning/registry/traffic.ts'
 import { watchRegistry } from '@sotto/provisioning/registry/watch.ts'
-import { gatewayId, lockState, makeState, sweepState, type State } from '@sotto/provisioning/state.ts'
+import {
+  gatewayId,
+  lockState,
+  makeState,
+  statePaths,
+  sweepState,
+  type State,
+} from '@sotto/provisioning/state.ts'
 import { keepInterface, type Keeper, type KeeperEvents } from '@sotto/provisioning/wireguard/keeper.ts'
 import pino, { type Logger } from 'pino'
 import { openAccounts, originOf, type Accounts } from '#accounts/accounts.ts'
@@ -125,8 +133,8 @@ export async function start(config: GatewayConfig, around: Surroundings): Promis
   try {
     return await open(config, around, (closer) => opened.push(closer), close)
   } catch (error) {
-    await close()
-    throw error
+    await close().catch(() => {})
+    throw diskProblemOf(statePaths(config.state).database, error) ?? error
   }
 }
 
