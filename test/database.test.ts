@@ -122,7 +122,8 @@ async function count(query: string): Promise<number> {
 }
 
 describe('an embedded database', () => {
-  it('is carried over to PostgreSQL, and everything is there', async () => {
+  // A dozen commands, each a process of its own.
+  it('is carried over to PostgreSQL, and everything is there', { timeout: 300_000 }, async () => {
     expect((await chat()).status).toBe(200)
     ;(await talk(gateway, secret, 'Où est le café ?')).close()
     await expect.poll(() => found('cafe'), { timeout: 15_000 }).toBe(1)
@@ -249,6 +250,15 @@ describe('PostgreSQL', () => {
     )
     expect(second).toMatch(/can’t be used[\s\S]*→ Start PostgreSQL/)
   }
+
+  it('stays shut where a later version brought it up to date', async () => {
+    const later = `'9999-later', 'never'`
+    await count(`INSERT INTO sotto.kysely_migration VALUES (${later}) RETURNING 1 AS count`)
+    const { stderr } = await sotto('device', 'list', '--state', state)
+    expect(stderr).toMatch(/brought up to date by Sotto [\d.]+, and this is [\s\S]*9999-later/)
+    await count(`DELETE FROM sotto.kysely_migration WHERE name = '9999-later' RETURNING 1 AS count`)
+    await run('device', 'list')
+  })
 
   it('has its password in a file of its owner alone, and nowhere else', async () => {
     const at = join(folder, 'aside', 'config.yaml')

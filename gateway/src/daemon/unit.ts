@@ -45,7 +45,7 @@ export function gatewayUnit(wish: UnitWish): string {
   return `[Unit]
 Description=Sotto, a private AI gateway
 Wants=network-online.target
-After=network-online.target
+After=network-online.target postgresql.service
 # However often it ends, it is started again.
 StartLimitIntervalSec=0
 

@@ -1,4 +1,5 @@
 /** Changes of rooms: each is one transaction, and who follows is told when it is on disk. */
+import { isPostgres } from '@sotto/provisioning/database.ts'
 import type { Transaction } from 'kysely'
 import type { MessageRow, RoomDatabase, RoomRow, RoomTables } from './database.ts'
 import type { Frame } from './wire.ts'
@@ -36,19 +37,18 @@ export async function createChanging(
   database: RoomDatabase,
   told: (changed: Changed) => void,
 ): Promise<Changing> {
-  const { last } = await database
-    .selectFrom('messages')
-    .select(({ fn }) => fn.max('revision').as('last'))
-    .executeTakeFirstOrThrow()
-  let revision = last ?? 0
+  let revision = await lastRevision(database)
+  // Where the database is PostgreSQL, other gateways may write there, too.
+  const shared = isPostgres(database)
   return async (task) => {
     const rooms = new Set<string>()
     const left: Changed['left'][number][] = []
     const messages: Changed['messages'][number][] = []
     const peers = new Set<string>()
     let lists = false
-    const result = await database.transaction().execute((rows) =>
-      task({
+    const result = await database.transaction().execute(async (rows) => {
+      if (shared) revision = Math.max(revision, await lastRevision(rows))
+      return task({
         rows,
         now: Date.now(),
         touch: (room) => void rooms.add(room),
@@ -70,11 +70,19 @@ export async function createChanging(
             .values({ mesh, json: JSON.stringify(frame) })
             .execute()
         },
-      }),
-    )
+      })
+    })
     told({ rooms, left, messages, lists, peers })
     return result
   }
+}
+
+async function lastRevision(rows: RoomDatabase): Promise<number> {
+  const { last } = await rows
+    .selectFrom('messages')
+    .select(({ fn }) => fn.max('revision').as('last'))
+    .executeTakeFirstOrThrow()
+  return last ?? 0
 }
 
 /** Gives a room of ours the next number, and wakes all that hear of it. */

@@ -19,7 +19,8 @@ const connectTimeoutMs = 5_000
 /** A network that was cut says nothing: then nobody waits longer. */
 const answerTimeoutMs = 20_000
 
-export function postgresDialect(setting: PostgresSetting, schema: string): PostgresDialect {
+/** @param patient for what changes tables, or fills them: each statement takes its time */
+export function postgresDialect(setting: PostgresSetting, schema: string, patient = false): PostgresDialect {
   const url = new URL(setting.url)
   url.searchParams.set('options', `-c search_path=${schema}`)
   url.searchParams.set('application_name', schema)
@@ -27,7 +28,7 @@ export function postgresDialect(setting: PostgresSetting, schema: string): Postg
     connectionString: url.href,
     max: connections,
     connectionTimeoutMillis: connectTimeoutMs,
-    query_timeout: answerTimeoutMs,
+    ...(!patient && { query_timeout: answerTimeoutMs }),
     keepAlive: true,
     types: asNumbers(),
   })

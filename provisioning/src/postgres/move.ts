@@ -32,7 +32,7 @@ export async function moveStores(
   setting: PostgresSetting,
   moving: Moving,
 ): Promise<number> {
-  const database = new Kysely<unknown>({ dialect: postgresDialect(setting, 'sotto') })
+  const database = new Kysely<unknown>({ dialect: postgresDialect(setting, 'sotto', true) })
   try {
     return await database.transaction().execute(async (rows) => {
       for (const { schema } of sources) await clear(rows, schema, setting)

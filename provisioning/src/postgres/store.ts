@@ -21,8 +21,7 @@ export async function openPostgres<Tables>(
     const ran = await readRan(database, schema)
     const unknown = ran.find((name) => !Object.hasOwn(wanted, name))
     if (unknown !== undefined) throw await newer(database, setting, schema, unknown)
-    if (ran.length < Object.keys(wanted).length)
-      await database.transaction().execute((transaction) => migrate(transaction, schema, wanted))
+    if (ran.length < Object.keys(wanted).length) await bringUpToDate(setting, schema, wanted)
     return database
   } catch (error) {
     await database.destroy()
@@ -33,6 +32,19 @@ export async function openPostgres<Tables>(
       'Let its user make schemas there: sudo -u postgres psql --command "GRANT CREATE ON DATABASE name TO user"',
       error,
     )
+  }
+}
+
+async function bringUpToDate(
+  setting: PostgresSetting,
+  schema: string,
+  wanted: Record<string, Migration>,
+): Promise<void> {
+  const database = new Kysely<unknown>({ dialect: postgresDialect(setting, schema, true) })
+  try {
+    await database.transaction().execute((transaction) => migrate(transaction, schema, wanted))
+  } finally {
+    await database.destroy()
   }
 }
 
