@@ -7,7 +7,6 @@ import { hkdfSync, timingSafeEqual } from 'node:crypto'
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import type { Certificate } from '#listener/listener.ts'
 import type { Hub } from '#tunnel/hub.ts'
@@ -53,8 +52,9 @@ export async function openDoor({ listen, certificate, secret, hub }: DoorOptions
   server.on('tlsClientError', (_error, socket) => socket.destroy())
   server.listen(listen.port, listen.host)
   await once(server, 'listening')
+  const address = server.address()
   return {
-    port: (server.address() as AddressInfo).port,
+    port: typeof address === 'object' && address ? address.port : listen.port,
     renew: (renewed) => server.setSecureContext(renewed),
     async close() {
       server.close()
