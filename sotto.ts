@@ -70,6 +70,10 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
     const { restoreCommand } = await import('@sotto/provisioning/commands/backup.ts')
     return restoreCommand({ output, progress })
   },
+  async database() {
+    const { databaseCommand } = await import('@sotto/gateway/commands/database.ts')
+    return databaseCommand({ output, live: terminal.live, notice: progress.notice })
+  },
   async cert() {
     const { certCommand } = await import('@sotto/certs/commands/cert.ts')
     const { openState } = await import('@sotto/provisioning/state.ts')

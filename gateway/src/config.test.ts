@@ -140,6 +140,7 @@ origins: [https://chat.home/]
       'aliases',
       'auditDays',
       'backends',
+      'database',
       'embedded',
       'images',
       'limits',
@@ -192,6 +193,17 @@ origins: [https://chat.home/]
       expect(readConfig({ state: folder }).valkey).toMatchObject({ password: 'a secret' })
     } finally {
       delete process.env.SOTTO_VALKEY_PASSWORD
+      await rm(folder, { recursive: true })
+    }
+  })
+
+  it('of another directory does not say where the database is, since no other command would see it', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'sotto-config-'))
+    const config = join(folder, 'elsewhere.yaml')
+    await writeFile(config, 'database: postgres://sotto@127.0.0.1/sotto\n')
+    try {
+      expect(() => readConfig({ state: folder, config })).toThrow('every command needs it')
+    } finally {
       await rm(folder, { recursive: true })
     }
   })

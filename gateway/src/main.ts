@@ -388,7 +388,10 @@ async function openOverlay(config: GatewayConfig, deps: OverlayDeps): Promise<Ke
     failed: (error) => log.error({ err: error }, 'the interface can not be kept'),
     async looked(peers, fresh) {
       exchange.observe(peers)
-      await recordTraffic(database, peers, fresh)
+      // Counters go on counting: the interface is kept, and let go, whatever the database does.
+      await recordTraffic(database, peers, fresh).catch((error: unknown) =>
+        log.error({ err: error }, 'the traffic could not be written down'),
+      )
     },
   }
   const raise = async (): Promise<Keeper> => {
@@ -488,7 +491,11 @@ async function serve(config: GatewayConfig, deps: ServeDeps): Promise<Listener> 
     names,
     recorder,
     engines,
-    note: (lender) => noteLender(database, lender),
+    // What it lends is lent, whatever the database does.
+    note: (lender) =>
+      noteLender(database, lender).catch((error: unknown) =>
+        log.error({ err: error }, 'a lender could not be written down'),
+      ),
     log,
   })
   deps.onClose(() => hub.close())

@@ -34,14 +34,7 @@ export interface BackupSummary {
 
 /** Writes a new 0600 file; a gateway may go on serving. Throws a `Problem` where the file exists. */
 export async function backUp(state: State, file: string, passphrase: string): Promise<BackupSummary> {
-  if (existsSync(file)) throw new Problem('file', `${file} exists already.`, 'Name another file.')
-  const setting = await readSetting(state.directory)
-  if (setting)
-    throw new Problem(
-      'backup_postgres',
-      `PostgreSQL at ${setting.where} holds the state, and what is not in its dump is no backup.`,
-      `Take a dump of it (pg_dump --format custom), and a copy of ${state.directory}: keys and certificates are there.`,
-    )
+  await checkBackup(state, file)
   const folder = await mkdtemp(join(state.directory, 'backup-'))
   try {
     const members = new Map<string, Buffer>()
@@ -65,6 +58,18 @@ export async function backUp(state: State, file: string, passphrase: string): Pr
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
+}
+
+/** Before anybody is asked for a passphrase. Throws a `Problem`. */
+export async function checkBackup(state: State, file: string): Promise<void> {
+  if (existsSync(file)) throw new Problem('file', `${file} exists already.`, 'Name another file.')
+  const setting = await readSetting(state.directory)
+  if (setting)
+    throw new Problem(
+      'backup_postgres',
+      `PostgreSQL at ${setting.where} holds the state, and what is not in its dump is no backup.`,
+      `Take a dump of it (pg_dump --format custom), and a copy of ${state.directory}: keys and certificates are there.`,
+    )
 }
 
 /**

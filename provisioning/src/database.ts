@@ -63,10 +63,7 @@ export interface Tables {
 
 export type Database = Kysely<Tables>
 
-/**
- * Each runs once, in the order of its name. One that has been released is never changed again.
- * @internal
- */
+/** Each runs once, in the order of its name. One that has been released is never changed again. */
 export const migrations: Record<string, Migration> = {
   '0001-network': { up: createNetwork },
   '0002-people': { up: createPeople },
@@ -122,7 +119,7 @@ export function isPostgres<Any>(database: Kysely<Any>): boolean {
 }
 
 /** `sotto`, `sotto_ledger`, … */
-function schemaOf(file: string): string {
+export function schemaOf(file: string): string {
   const name = basename(file, '.db')
   return name === 'sotto' ? name : `sotto_${name}`
 }

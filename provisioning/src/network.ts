@@ -10,6 +10,7 @@ import { makeKeyPair, publicKeyOf } from '#overlay/keys.ts'
 import { insertNetwork, readNetwork, setEndpoint, type Network } from '#registry/network.ts'
 import { freeName } from '#wireguard/interface.ts'
 import type { Database } from './database.ts'
+import { readSetting } from './postgres/setting.ts'
 import { Problem } from './problem.ts'
 import type { State } from './state.ts'
 
@@ -50,6 +51,15 @@ export async function ensureNetwork(
       )
     return { ...(await openNetwork(state, database, known, endpoint)), made: false }
   }
+  const setting = await readSetting(state.directory)
+  if (setting && existsSync(state.hubKey))
+    throw new Problem(
+      'database_empty',
+      `The database at ${setting.where} holds no network, and ${state.hubKey} is the key of one.`,
+      existsSync(state.database)
+        ? 'Carry over what is in this directory: ./sotto database move'
+        : `Restore its dump; or, for a network that is new, take ${state.hubKey} away.`,
+    )
   // A key without a network is what a crash between the two leaves: nothing depends on it yet.
   const { privateKey, publicKey } = makeKeyPair()
   const listenPort = await freePort(firstPort)

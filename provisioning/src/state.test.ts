@@ -60,6 +60,11 @@ describe('the state directory', () => {
     expect((await stat(at('letter.txt'))).size).toBe(4)
   })
 
+  it('may have its settings before it is made', async () => {
+    await writeFile(at('config.yaml'), 'auditDays: 7\n')
+    expect((await makeState(directory)).directory).toBe(directory)
+  })
+
   it('is refused when its marker is damaged, and where there is none', async () => {
     await makeState(at('state'))
     await writeFile(at('state/sotto.json'), '{"sotto":')

@@ -46,7 +46,6 @@ export interface ConversationTables {
 
 export type ConversationDatabase = Kysely<ConversationTables>
 
-/** @internal */
 export const migrations: Record<string, Migration> = {
   '0001-conversations': { up: createConversations },
   '0002-families': { up: createFamilies },

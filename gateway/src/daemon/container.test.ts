@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { firstPort } from '@sotto/provisioning/network.ts'
+import { databaseSetting } from '@sotto/provisioning/postgres/setting.ts'
 import { parse } from 'yaml'
 import { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
@@ -12,17 +13,18 @@ import { readConfig } from '#config.ts'
 const root = join(import.meta.dirname, '..', '..', '..')
 const containerfile = await readFile(join(root, 'Containerfile'), 'utf8')
 const { services, volumes } = parse(await readFile(join(root, 'compose.yaml'), 'utf8'))
-const { gateway, ollama, whisper } = services
+const { gateway, ollama, postgres, valkey, whisper } = services
 
 describe('compose.yaml', () => {
   it('has the gateway and what it can use, each as a user that is not root on a system that it can’t write to', () => {
-    expect(Object.keys(services)).toEqual(['gateway', 'ollama', 'whisper'])
+    expect(Object.keys(services)).toEqual(['gateway', 'postgres', 'valkey', 'ollama', 'whisper'])
     for (const service of Object.values<Record<string, unknown>>(services)) {
-      expect(service).toMatchObject({ user: '1000:1000', read_only: true, cap_drop: ['ALL'] })
+      const user = [postgres, valkey].includes(service) ? '999:999' : '1000:1000'
+      expect(service).toMatchObject({ user, read_only: true, cap_drop: ['ALL'] })
       expect(service).not.toHaveProperty('privileged')
     }
     expect(gateway.cap_add).toEqual(['NET_ADMIN'])
-    for (const service of [ollama, whisper]) {
+    for (const service of [ollama, postgres, valkey, whisper]) {
       expect(service).not.toHaveProperty('cap_add')
       expect(service).not.toHaveProperty('ports')
     }
@@ -44,12 +46,32 @@ describe('compose.yaml', () => {
   it('publishes WireGuard’s port alone, and keeps the state where the gateway looks for it', () => {
     expect(gateway.ports).toEqual([`${firstPort}:${firstPort}/udp`])
     expect(gateway.devices).toEqual(['/dev/net/tun'])
-    expect(gateway.volumes).toEqual(['state:/var/lib/sotto'])
+    expect(gateway.volumes).toEqual([
+      'state:/var/lib/sotto',
+      './compose.config.yaml:/var/lib/sotto/config.yaml:ro',
+    ])
     expect(ollama.volumes).toEqual(['models:/models'])
-    expect(Object.keys(volumes)).toEqual(['state', 'models'])
+    expect(Object.keys(volumes)).toEqual(['state', 'database', 'models'])
     const [, place = ''] = /XDG_STATE_HOME=(\S+)/.exec(containerfile) ?? []
     expect(join(place, 'sotto')).toBe('/var/lib/sotto')
     expect(containerfile).toContain('OLLAMA_MODELS=/models')
+  })
+
+  it('has the gateway’s state in PostgreSQL, by a password that the environment gives to both', async () => {
+    const { url } = databaseSetting.parse(
+      parse(await readFile(join(root, 'compose.config.yaml'), 'utf8')).database,
+    )
+    const { POSTGRES_USER, POSTGRES_DB, POSTGRES_PASSWORD } = postgres.environment
+    expect(url).toBe(`postgres://${POSTGRES_USER}@postgres/${POSTGRES_DB}`)
+    expect(POSTGRES_PASSWORD).toMatch(/^\$\{SOTTO_DATABASE_PASSWORD:\?/)
+    expect(gateway.environment).toEqual({ SOTTO_DATABASE_PASSWORD: POSTGRES_PASSWORD })
+  })
+
+  it('counts limits in Valkey, which forgets nothing for want of memory', async () => {
+    const { valkey: url } = parse(await readFile(join(root, 'compose.config.yaml'), 'utf8'))
+    expect(url).toBe('redis://valkey:6379')
+    expect(gateway.depends_on).toContain('valkey')
+    expect(valkey.command.slice(-2)).toEqual(['--maxmemory-policy', 'noeviction'])
   })
 
   it('asks the gateway itself how it is', () => {

@@ -93,7 +93,6 @@ export interface LedgerTables {
 
 export type LedgerDatabase = Kysely<LedgerTables>
 
-/** @internal */
 export const migrations: Record<string, Migration> = {
   '0001-ledger': { up: createLedger },
   '0002-spending-by-gateway': { up: addGateway },

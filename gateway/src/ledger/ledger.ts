@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads'
 import type { Insertable } from 'kysely'
 import type { Logger } from 'pino'
 import type { Batch, Forgotten, Written } from './batch.ts'
+import { createAside } from './aside.ts'
 import { auditColumns, promptColumns } from './columns.ts'
 import type { AuditTable, PromptTable, SpendingTable } from './database.ts'
 
@@ -60,7 +61,11 @@ interface Waiting {
 
 export function createLedger({ file, gateway, keepMs, log }: LedgerOptions): Ledger {
   let worker: Worker | undefined = start()
-  let waiting = empty()
+  const aside = createAside(`${file}.waiting`, (error) =>
+    log.error({ err: error }, 'what waits for the ledger could not be put aside'),
+  )
+  const left = aside.read()
+  let waiting: Waiting = { ...empty(), audit: [...left.audit], prompts: [...left.prompts] }
   let timer: NodeJS.Timeout | undefined
   let number = 0
   let tidied = 0
@@ -106,6 +111,7 @@ export function createLedger({ file, gateway, keepMs, log }: LedgerOptions): Led
     for (const one of batch.spending) waiting.spending.add(one)
     waiting.forget = [...batch.forget, ...waiting.forget]
     const lost = Math.max(0, batch.audit.length - room)
+    if (away) aside.put(waiting)
     if (lost > 0) log.error({ lost }, 'audit rows were lost, since they can not be written')
     batch.fail.forEach((fail) => fail(error))
     timer ??= setTimeout(send, 20 * flushEveryMs)
@@ -119,6 +125,8 @@ export function createLedger({ file, gateway, keepMs, log }: LedgerOptions): Led
       if (error !== undefined) return keep(batch, Object.assign(new Error(error), { code }))
       healthy = true
       away = false
+      // Those of other batches are on their way, and are put there again where they fail.
+      aside.clear()
       batch.settle.forEach((settle) => settle())
     })
     made.on('error', (error: Error) => {
@@ -141,6 +149,7 @@ export function createLedger({ file, gateway, keepMs, log }: LedgerOptions): Led
       waiting.settle.push(settle)
       waiting.fail.push(fail)
     })
+  if (left.audit.length + left.prompts.length > 0) soon()
   return {
     record(row) {
       waiting.audit.push(row)
@@ -177,7 +186,8 @@ export function createLedger({ file, gateway, keepMs, log }: LedgerOptions): Led
     async close() {
       const done = flushed()
       send()
-      await done.catch((error: unknown) => log.error({ err: error }, 'the last of the ledger is lost'))
+      await done.catch((error: unknown) => log.error({ err: error }, 'the last of the ledger is not in it'))
+      await aside.settled()
       worker?.postMessage('close')
       await new Promise((settle) => (worker ? worker.once('exit', settle) : settle(undefined)))
     },

@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import { WebSocketServer } from 'ws'
 import type { Admission } from '#admission/admission.ts'
-import { openAiDialect, statusOf } from '#api/envelope.ts'
+import { errorHeaders, openAiDialect, statusOf } from '#api/envelope.ts'
 import type { Conversations } from '#conversations/conversations.ts'
 import type { Thread } from '#conversations/live.ts'
 import type { Engines } from '#engines/engine.ts'
@@ -148,7 +148,7 @@ export function createRealtime(deps: RealtimeDeps): Realtime {
           ended: 'whole',
         },
       )
-      refuseUpgrade(socket, status, openAiDialect.error(failure, status, ''))
+      refuseUpgrade(socket, status, openAiDialect.error(failure, status, ''), errorHeaders(failure))
     })
   }
   return { upgrade, close: () => sessions.end() }

@@ -117,7 +117,6 @@ export type RoomRow = Selectable<RoomTable>
 export type MessageRow = Selectable<MessageTable>
 export type PartyRow = Selectable<PartyTable>
 
-/** @internal */
 export const migrations: Record<string, Migration> = { '0001-rooms': { up: createRooms } }
 
 export function openRoomDatabase(file: string): Promise<RoomDatabase> {

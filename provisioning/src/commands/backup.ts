@@ -26,9 +26,10 @@ export function backupCommand({ output, progress }: BackupDeps): Command {
     .description('write keys, devices, people, rules and the CA to one file, sealed under a passphrase')
     .action(async (file: string, options: Options) => {
       const { readPassphrase } = await import('@sotto/certs/passphrase.ts')
-      const { backUp } = await import('#backup.ts')
+      const { backUp, checkBackup } = await import('#backup.ts')
       const { openState } = await import('#state.ts')
       const state = openState(options.state)
+      await checkBackup(state, file)
       const passphrase = await readPassphrase(options, { what: 'the backup', confirm: true })
       const summary = await progress.step(
         'Backup',

@@ -41,21 +41,21 @@ export function postgresDialect(setting: PostgresSetting, schema: string): Postg
         const client = await pool.connect().catch((error: unknown) => {
           throw asAway(setting, error) ?? error
         })
-        return asKyselyWantsIt(client, setting)
+        return asKyselyWantsIt(client, setting, schema)
       },
       end: () => pool.end(),
     },
   })
 }
 
-function asKyselyWantsIt(client: PoolClient, setting: PostgresSetting): PostgresPoolClient {
+function asKyselyWantsIt(client: PoolClient, setting: PostgresSetting, schema: string): PostgresPoolClient {
   let lost = false
   /** What broke the transaction: all that follows in it fails for that alone. */
   let first: unknown
   function query<Row>(text: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<Row>>
   function query<Row>(cursor: PostgresCursor<Row>): PostgresCursor<Row>
   function query(text: unknown, parameters: readonly unknown[] = []): unknown {
-    return client.query(translate(String(text)), parameters.map(value)).catch((error: unknown) => {
+    return client.query(translate(String(text), schema), parameters.map(value)).catch((error: unknown) => {
       if (error instanceof DatabaseError && error.code === transactionFailed) throw first ?? error
       const away = asAway(setting, error)
       lost ||= away !== undefined
@@ -70,10 +70,8 @@ function asKyselyWantsIt(client: PoolClient, setting: PostgresSetting): Postgres
 const transactionFailed = '25P02'
 
 /** Who reads first and writes then finds what it read: transactions of a store go one after another, as SQLite’s do. */
-const takeTurns = 'begin; select pg_advisory_xact_lock(hashtext(current_schema()))'
-
-function translate(text: string): string {
-  if (text === 'begin') return takeTurns
+function translate(text: string, schema: string): string {
+  if (text === 'begin') return `begin; select pg_advisory_xact_lock(hashtext('${schema}'))`
   return /^(?:create|alter) table /i.test(text) ? asTypes(text) : text
 }
 
@@ -116,10 +114,10 @@ function asAway(setting: PostgresSetting, error: unknown): Problem | undefined {
     'database_away',
     `The database at ${setting.where} can’t be used: ${why}.`,
     code.startsWith('28')
-      ? `Put its password into passwordFile of “database” in ${setting.config}, or into SOTTO_DATABASE_PASSWORD.`
+      ? `Its password goes into SOTTO_DATABASE_PASSWORD, or into a file: database: { url: …, passwordFile: FILE }.`
       : code === '3D000'
         ? 'Make it: sudo -u postgres createdb --encoding UTF8 --template template0 --owner USER NAME'
-        : `Start PostgreSQL, or correct “database” in ${setting.config}.`,
+        : `Start PostgreSQL, or correct ${setting.by}.`,
     error,
   )
 }

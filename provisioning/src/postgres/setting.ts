@@ -29,8 +29,8 @@ export interface PostgresSetting {
   readonly url: string
   /** For people: the address without what is secret in it. */
   readonly where: string
-  /** Who said so: a file. */
-  readonly config: string
+  /** What says so, for people. */
+  readonly by: string
 }
 
 /** Of the state directory; undefined where SQLite holds everything. Throws a `Problem`. */
@@ -39,7 +39,7 @@ export async function readSetting(directory: string): Promise<PostgresSetting | 
   if (!existsSync(config)) return undefined
   const text = readFileSync(config, 'utf8')
   // Most have none, and need no parser.
-  if (!/^\s*["']?database\b/m.test(text)) return undefined
+  if (!/\bdatabase\b/.test(text)) return undefined
   const { parse } = await import('yaml')
   const written = z.object({ database: databaseSetting.optional() }).safeParse(readYaml(parse, text, config))
   if (!written.success) {
@@ -57,17 +57,17 @@ export async function readSetting(directory: string): Promise<PostgresSetting | 
     database.passwordFile === undefined
       ? process.env.SOTTO_DATABASE_PASSWORD
       : readPassword(config, resolve(directory, database.passwordFile))
-  return settingOf(database.url, password, config)
+  return settingOf(database.url, password, `“database” in ${config}`)
 }
 
 /** @param password where the address holds none */
-export function settingOf(address: string, password: string | undefined, config: string): PostgresSetting {
+export function settingOf(address: string, password: string | undefined, by: string): PostgresSetting {
   const url = new URL(address)
   const database = url.pathname.slice(1)
   const host = url.searchParams.get('host') ?? (url.host || 'this machine')
   if (!hasPassword(address) && password !== undefined && password !== '')
     url.searchParams.set('password', password)
-  return { url: url.href, where: `${host}${database && `/${database}`}`, config }
+  return { url: url.href, where: `${host}${database && `/${database}`}`, by }
 }
 
 export function hasPassword(address: string): boolean {
