@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -9,7 +9,7 @@ import { ensureNetwork } from './network.ts'
 import { addDevice, listDevices, removeDevice } from './registry/device.ts'
 import { readRevision } from './registry/network.ts'
 import { ensurePerson } from './registry/person.ts'
-import { lockState, makeState, openState, sweepState } from './state.ts'
+import { gatewayId, lockState, makeState, openState, sweepState } from './state.ts'
 import { makeKeyPair } from './overlay/keys.ts'
 
 let directory: string
@@ -30,6 +30,19 @@ async function makeNetwork() {
 }
 
 describe('the state directory', () => {
+  it('has an id of its own, which a copy of it has not', async () => {
+    const state = await makeState(at('state'))
+    const id = gatewayId(state)
+    expect(id).toMatch(/^[0-9a-f]{32}$/)
+    expect(gatewayId(await makeState(at('state')))).toBe(id)
+    await cp(at('state'), at('copy'), { recursive: true })
+    expect(gatewayId(await makeState(at('copy')))).not.toBe(id)
+    // As a version that knew of no ids left it.
+    await writeFile(join(at('copy'), 'sotto.json'), '{"sotto":1,"createdAt":"2026-11-21T00:00:00.000Z"}')
+    expect(() => gatewayId(openState(at('copy')))).toThrow('is not what Sotto writes')
+    expect(gatewayId(await makeState(at('copy')))).toMatch(/^[0-9a-f]{32}$/)
+  })
+
   it('is made for its owner alone, and found again', async () => {
     const state = await makeState(at('state'))
     await makeState(at('state'))

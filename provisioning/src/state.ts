@@ -3,9 +3,9 @@
  * every file is replaced whole or not at all, and one process at a time serves from it.
  */
 import { existsSync, readFileSync } from 'node:fs'
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { chmod, mkdir, readdir, rm } from 'node:fs/promises'
-import { homedir } from 'node:os'
+import { homedir, hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { diskProblemOf, isDiskProblem, requireDisk } from './disk.ts'
@@ -14,6 +14,8 @@ import { Problem } from './problem.ts'
 
 /** Tells our directory from any other, and an old layout from a new one. */
 const markerFile = 'sotto.json'
+/** Source: machine-id(5) */
+const machineFile = '/etc/machine-id'
 
 /** Of `workName`, and the copies of `upgrade.ts`. */
 const unfinished = /^(?:(?:backup|wg)-|.+\.db\.copy-)(\d+)(?:-|$)/
@@ -91,11 +93,16 @@ export async function makeState(directory?: string): Promise<State> {
   return state
 }
 
-/** What tells the gateway of this directory from any other, for good. Throws a `Problem`. */
+/**
+ * What tells the gateway of this directory from any other: the same over restarts, and another one for a copy, so
+ * that of one house's gateways no two have the same. Throws a `Problem`.
+ */
 export function gatewayId(state: State): string {
   const { id } = checkMarker(state)
   if (id === undefined) throw damaged(state)
-  return id
+  const machine = existsSync(machineFile) ? readFileSync(machineFile, 'utf8').trim() : ''
+  const place = [id, state.directory, hostname(), machine].join('\n')
+  return createHash('sha256').update(place).digest('hex').slice(0, 32)
 }
 
 /** Opens a directory that `sotto up` made. Throws a `Problem` where there is none. */

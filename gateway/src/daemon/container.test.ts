@@ -13,18 +13,18 @@ import { readConfig } from '#config.ts'
 const root = join(import.meta.dirname, '..', '..', '..')
 const containerfile = await readFile(join(root, 'Containerfile'), 'utf8')
 const { services, volumes } = parse(await readFile(join(root, 'compose.yaml'), 'utf8'))
-const { gateway, ollama, postgres, whisper } = services
+const { gateway, ollama, postgres, valkey, whisper } = services
 
 describe('compose.yaml', () => {
   it('has the gateway and what it can use, each as a user that is not root on a system that it can’t write to', () => {
-    expect(Object.keys(services)).toEqual(['gateway', 'postgres', 'ollama', 'whisper'])
+    expect(Object.keys(services)).toEqual(['gateway', 'postgres', 'valkey', 'ollama', 'whisper'])
     for (const service of Object.values<Record<string, unknown>>(services)) {
-      const user = service === postgres ? '999:999' : '1000:1000'
+      const user = [postgres, valkey].includes(service) ? '999:999' : '1000:1000'
       expect(service).toMatchObject({ user, read_only: true, cap_drop: ['ALL'] })
       expect(service).not.toHaveProperty('privileged')
     }
     expect(gateway.cap_add).toEqual(['NET_ADMIN'])
-    for (const service of [ollama, postgres, whisper]) {
+    for (const service of [ollama, postgres, valkey, whisper]) {
       expect(service).not.toHaveProperty('cap_add')
       expect(service).not.toHaveProperty('ports')
     }
@@ -65,6 +65,13 @@ describe('compose.yaml', () => {
     expect(url).toBe(`postgres://${POSTGRES_USER}@postgres/${POSTGRES_DB}`)
     expect(POSTGRES_PASSWORD).toMatch(/^\$\{SOTTO_DATABASE_PASSWORD:\?/)
     expect(gateway.environment).toEqual({ SOTTO_DATABASE_PASSWORD: POSTGRES_PASSWORD })
+  })
+
+  it('counts limits in Valkey, which forgets nothing for want of memory', async () => {
+    const { valkey: url } = parse(await readFile(join(root, 'compose.config.yaml'), 'utf8'))
+    expect(url).toBe('redis://valkey:6379')
+    expect(gateway.depends_on).toContain('valkey')
+    expect(valkey.command.slice(-2)).toEqual(['--maxmemory-policy', 'noeviction'])
   })
 
   it('asks the gateway itself how it is', () => {

@@ -54,7 +54,7 @@ export async function openDoor({ listen, certificate, secret, hub }: DoorOptions
   await once(server, 'listening')
   const address = server.address()
   return {
-    port: typeof address === 'object' ? (address?.port ?? 0) : 0,
+    port: typeof address === 'object' && address ? address.port : listen.port,
     renew: (renewed) => server.setSecureContext(renewed),
     async close() {
       server.close()
