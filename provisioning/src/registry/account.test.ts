@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openDatabase, type Database } from '#database.ts'
 import { checkMail, findAccount, findSignIn, setPassword } from './account.ts'
 import { makeAccountLink, readAccountLink, useAccountLink } from './account-link.ts'
+import { listDepartures } from './departure.ts'
 import { addKey, listKeys } from './key.ts'
 import { dueMails, listMails, nextMailAt, noteMail, queueMail } from './mail.ts'
 import { someNetwork } from './network.fixture.ts'
@@ -129,7 +130,10 @@ describe('an account', () => {
     await invited('cleo@example.org')
     await addKey(database, { name: 'rig', person: cleo })
     const before = await readRevision(database)
-    expect(await leave(database, cleo.id)).toMatchObject({ gone: true, keys: [expect.any(String)] })
+    await leave(database, cleo.id)
+    expect(await listDepartures(database)).toMatchObject([
+      { personId: cleo.id, person: cleo.name, gone: true, keys: [expect.any(String)] },
+    ])
     expect(await readRevision(database)).toBeGreaterThan(before)
     expect(await listKeys(database)).toEqual([])
     expect((await listPeople(database)).map(({ name }) => name)).toEqual(['Ada'])
@@ -137,7 +141,8 @@ describe('an account', () => {
 
   it('of the admin can end; the admin stays', async () => {
     const ada = await firstPerson(database)
-    expect(await leave(database, ada.id)).toMatchObject({ gone: false })
+    await leave(database, ada.id)
+    expect(await listDepartures(database)).toMatchObject([{ personId: ada.id, gone: false }])
     expect((await firstPerson(database)).id).toBe(ada.id)
   })
 })
