@@ -13,6 +13,7 @@ export function statusCommand(output: Output): Command {
     .action(async (options: { state?: string; check?: boolean }) => {
       const { openState } = await import('@sotto/provisioning/state.ts')
       const { openDatabase } = await import('@sotto/provisioning/database.ts')
+      const { readSetting } = await import('@sotto/provisioning/postgres/setting.ts')
       const { requireNetwork } = await import('@sotto/provisioning/registry/network.ts')
       const { viewDevices } = await import('@sotto/provisioning/registry/view.ts')
       const { readPeers } = await import('@sotto/provisioning/wireguard/interface.ts')
@@ -21,6 +22,7 @@ export function statusCommand(output: Output): Command {
       const database = await openDatabase(state.database)
       try {
         const network = await requireNetwork(database)
+        const setting = await readSetting(state.directory)
         const devices = await viewDevices(database)
         const peers = await readPeers(network.interface)
         const online = devices.filter(({ state: how }) => how === 'online')
@@ -37,6 +39,7 @@ export function statusCommand(output: Output): Command {
           devices: { total: devices.length, online: online.length },
           paths,
           engines: health?.engines ?? null,
+          database: setting?.where ?? null,
         }
         if (options.check && health === undefined) process.exitCode = 1
         output.result(data, render(data, state.directory))
@@ -78,6 +81,8 @@ interface Status {
   readonly devices: { readonly total: number; readonly online: number }
   readonly paths: readonly (PathView & { readonly device: string })[]
   readonly engines: Health['engines'] | null
+  /** Where PostgreSQL is; null for SQLite. */
+  readonly database: string | null
 }
 
 function render(status: Status, directory: string): string {
@@ -95,6 +100,6 @@ function render(status: Status, directory: string): string {
     ),
     `Ollama     ${engine(status.engines?.chat)}`,
     `Whisper    ${engine(status.engines?.transcription)}`,
-    `State      ${directory}`,
+    `State      ${directory}${status.database === null ? '' : `, PostgreSQL at ${status.database}`}`,
   ].join('\n')
 }
