@@ -1,5 +1,5 @@
 /** A gateway whose state is in a real PostgreSQL: carried over, shared by two, and away for a while under requests. */
-import { chmod, cp, mkdir, rm, writeFile } from 'node:fs/promises'
+import { chmod, cp, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Client } from 'pg'
@@ -167,6 +167,21 @@ describe('an embedded database', () => {
 })
 
 describe('PostgreSQL', () => {
+  it('is begun on by a new gateway whose config.yaml says so beforehand', async () => {
+    const fresh = join(folder, 'fresh')
+    await mkdir(fresh)
+    await writeFile(join(fresh, 'config.yaml'), `database: ${await server.create('fresh')}\n`)
+    const begun = await start(fresh)
+    const { stdout } = await sotto('status', '--json', '--state', fresh)
+    expect(JSON.parse(stdout)).toMatchObject({
+      running: true,
+      database: expect.stringMatching(/\/fresh$/),
+      origins: begun.origins,
+    })
+    await begun.stop()
+    expect(await readdir(fresh)).not.toContain('sotto.db')
+  })
+
   it('is shared by two gateways: a key that is removed at one loses its sockets at the other', async () => {
     const other = join(folder, 'other')
     await mkdir(other)

@@ -13,6 +13,7 @@ export function statusCommand(output: Output): Command {
     .action(async (options: { state?: string; check?: boolean }) => {
       const { openState } = await import('@sotto/provisioning/state.ts')
       const { openDatabase } = await import('@sotto/provisioning/database.ts')
+      const { readSetting } = await import('@sotto/provisioning/postgres/setting.ts')
       const { requireNetwork } = await import('@sotto/provisioning/registry/network.ts')
       const { viewDevices } = await import('@sotto/provisioning/registry/view.ts')
       const { readPeers } = await import('@sotto/provisioning/wireguard/interface.ts')
@@ -21,6 +22,7 @@ export function statusCommand(output: Output): Command {
       const database = await openDatabase(state.database)
       try {
         const network = await requireNetwork(database)
+        const setting = await readSetting(state.directory)
         const devices = await viewDevices(database)
         const peers = await readPeers(network.interface)
         const online = devices.filter(({ state: how }) => how === 'online')
@@ -39,6 +41,7 @@ export function statusCommand(output: Output): Command {
           engines: health?.engines ?? null,
           troubles: health?.troubles ?? [],
           ...(health?.valkey && { valkey: health.valkey, neighbours: health.neighbours ?? 0 }),
+          database: setting?.where ?? null,
         }
         if (options.check && health === undefined) process.exitCode = 1
         output.result(data, render(data, state.directory))
@@ -84,6 +87,8 @@ interface Status {
   /** Left out where there is none, or the gateway does not say. */
   readonly valkey?: Health['valkey']
   readonly neighbours?: number
+  /** Where PostgreSQL is; null for SQLite. */
+  readonly database: string | null
 }
 
 const valkeyText = {
@@ -112,7 +117,7 @@ function render(status: Status, directory: string): string {
           `Neighbours ${status.neighbours === 0 ? 'none' : `${status.neighbours} other gateways`}`,
         ]
       : []),
-    `State      ${directory}`,
+    `State      ${directory}${status.database === null ? '' : `, PostgreSQL at ${status.database}`}`,
     ...status.troubles.map(
       ({ over, message, remedy }) =>
         `\n${over ? '·' : '✘'} ${message}${remedy === '' ? '' : `\n  → ${remedy}`}`,
