@@ -170,8 +170,11 @@ describe('a room of two gateways', () => {
   it('has its people’s words in one order on both', async () => {
     const { mesh, home, friend, here, there } = await twoGateways()
     await home.say('ada', here, 'What grows?')
+    await mesh.settle()
+    mesh.cut('home', 'friend')
     await friend.say('carol', there, 'Beans')
     expect(await friend.said('carol', there)).toContain('carol: Beans (pending)')
+    mesh.mend('home', 'friend')
     await mesh.settle()
     await home.say('bob', here, 'And peas')
     await mesh.settle()
