@@ -131,9 +131,9 @@ describe('three gateways on one PostgreSQL and one Valkey', () => {
       expect(status.stdout).toMatch(/Valkey +ready.*\nNeighbours 2 other gateways/)
 
       const answers: Answer[] = []
-      let over = false
+      const over = new AbortController()
       const work = async (name: string, at: number): Promise<void> => {
-        for (let round = at; !over; round += 1) {
+        for (let round = at; !over.signal.aborted; round += 1) {
           const answer = await ask(name, originOf(name), 5 + ((round * 7) % 60))
           answers.push(answer)
           // As its Retry-After would have it, but sooner.
@@ -194,7 +194,7 @@ describe('three gateways on one PostgreSQL and one Valkey', () => {
         running.set('three', await start('three'))
         await serves('three', answers.length)
       })
-      over = true
+      over.abort()
       await Promise.all(workers)
 
       // Then all that is left, at once, and more than that.
