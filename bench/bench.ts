@@ -12,6 +12,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   talk: async () => (await import('./talk.ts')).talk,
   reach: async () => (await import('./reach.ts')).reach,
   relay: async () => (await import('./relay.ts')).relay,
+  scale: async () => (await import('./scale.ts')).scale,
   web: async () => (await import('./web.ts')).web,
 }
 

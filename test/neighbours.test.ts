@@ -1,12 +1,19 @@
 /** Three gateways of one house, on one PostgreSQL and one Valkey, under load while each of these fails. */
-import { cp, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openLedgerDatabase } from '@sotto/gateway/ledger/database.ts'
 import { json, serveOllama } from '@sotto/gateway/engines/upstream.fixture.ts'
 import { startRedis, type Redis } from '@sotto/gateway/valkey/redis.fixture.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { sotto, startGateway, temporaryDirectory, trust, type RunningGateway } from './lab/gateway.ts'
+import {
+  copyHouse,
+  sotto,
+  startGateway,
+  temporaryDirectory,
+  trust,
+  type RunningGateway,
+} from './lab/gateway.ts'
 import { startPostgres, type Postgres } from './lab/postgres.ts'
 
 const closers: (() => unknown)[] = []
@@ -51,14 +58,6 @@ afterAll(async () => {
 })
 
 const stateOf = (name: string) => join(directory, name)
-
-/** The state of one that joins the first: a copy, without what it wrote while it ran. */
-async function stateLike(first: string, name: string): Promise<void> {
-  const state = stateOf(name)
-  await mkdir(state, { mode: 0o700 })
-  for (const file of ['certs', 'hub.key', 'config.yaml', 'sotto.json'])
-    await cp(join(first, file), join(state, file), { recursive: true })
-}
 
 async function start(name: string): Promise<RunningGateway> {
   return startGateway(undefined, stateOf(name), '--loopback', '--port', '0', '--ollama', ollama.url)
@@ -113,7 +112,7 @@ describe('three gateways on one PostgreSQL and one Valkey', () => {
       running.set('one', await start('one'))
       await trust(first)
       for (const name of ['two', 'three']) {
-        await stateLike(first, name)
+        await copyHouse(first, stateOf(name))
         running.set(name, await start(name))
       }
       const limited = await sotto('limit', 'tenant:home', '--tokens-per-day', `${budget}`, '--state', first)

@@ -1,5 +1,5 @@
 /** The real thing in a host of the lab: stand-ins, `sotto up`, `sotto …`, and a device that joins. */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
@@ -35,6 +35,13 @@ export interface RunningGateway extends z.infer<typeof started> {
 export async function temporaryDirectory(): Promise<{ readonly path: string; remove(): Promise<void> }> {
   const path = await mkdtemp(join(tmpdir(), 'sotto-test-'))
   return { path, remove: () => rm(path, { recursive: true, force: true }) }
+}
+
+/** The state of a further gateway of a house: a copy of the first one’s, without what that wrote while it ran. */
+export async function copyHouse(first: string, state: string): Promise<void> {
+  await mkdir(state, { mode: 0o700 })
+  for (const file of ['certs', 'hub.key', 'config.yaml', 'sotto.json'])
+    await cp(join(first, file), join(state, file), { recursive: true })
 }
 
 /** Starts `sotto up` and resolves when it serves; rejects with what it said where it ends instead. */
