@@ -4,7 +4,6 @@
  * share this machine's cores: what each adds is what it would on a machine of its own.
  */
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { startRedis } from '@sotto/gateway/valkey/redis.fixture.ts'
@@ -131,7 +130,8 @@ async function startOllama() {
     })
   })
   await new Promise<void>((settle) => server.listen(0, '127.0.0.1', settle))
-  const { port } = server.address() as AddressInfo
+  const address = server.address()
+  const port = typeof address === 'object' ? (address?.port ?? 0) : 0
   return {
     url: `http://127.0.0.1:${port}`,
     close() {

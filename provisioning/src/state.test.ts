@@ -1,4 +1,6 @@
 import { spawnSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { cp, mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -77,14 +79,16 @@ describe('the state directory', () => {
     const state = await makeState(at('state'))
     await openDatabase(state.database).then((database) => database.destroy())
     const { pid: gone } = spawnSync('true')
-    const kept = [`backup-${process.pid}-ab12CD`, `wg-${process.pid}-ab12CD`, 'backup-of-mine']
-    const left = [`backup-${gone}-ab12CD`, `wg-${gone}-ab12CD`]
-    for (const name of [...kept, ...left]) {
-      await mkdir(at(`state/${name}`))
-      await writeFile(at(`state/${name}/settings`), 'a key')
+    const kept = [`backup-${process.pid}-ab12CD`, `sotto-wg-${process.pid}-ab12CD`, 'backup-of-mine']
+    const left = [`backup-${gone}-ab12CD`, `sotto-wg-${gone}-ab12CD`]
+    const inMemory = join('/dev/shm', `sotto-wg-${gone}-${randomUUID()}`)
+    for (const folder of [...[...kept, ...left].map((name) => at(`state/${name}`)), inMemory]) {
+      await mkdir(folder)
+      await writeFile(join(folder, 'settings'), 'a key')
     }
     for (const name of ['', '-journal']) await writeFile(at(`state/sotto.db.copy-${gone}${name}`), '')
     await sweepState(state)
+    expect(existsSync(inMemory)).toBe(false)
     expect((await readdir(state.directory)).toSorted()).toEqual(
       [...kept, 'sotto.db', 'sotto.json'].toSorted(),
     )

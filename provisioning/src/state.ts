@@ -18,7 +18,9 @@ const markerFile = 'sotto.json'
 const machineFile = '/etc/machine-id'
 
 /** Of `workName`, and the copies of `upgrade.ts`. */
-const unfinished = /^(?:(?:backup|wg)-|.+\.db\.copy-)(\d+)(?:-|$)/
+const unfinished = /^(?:(?:backup|sotto-wg)-|.+\.db\.copy-)(\d+)(?:-|$)/
+/** A place in memory, where there is one. What lies there for a moment needs no disk that takes it. */
+export const memoryDirectory = '/dev/shm'
 
 export interface State {
   readonly directory: string
@@ -158,8 +160,14 @@ export function workName(of: string): string {
  * interface's settings, with the keys that are in them.
  */
 export async function sweepState({ directory }: Pick<State, 'directory'>): Promise<void> {
+  await sweep(directory, unfinished)
+  await sweep(memoryDirectory, /^sotto-wg-(\d+)-/).catch(() => {})
+}
+
+/** @param left whose first group is the id of a process */
+async function sweep(directory: string, left: RegExp): Promise<void> {
   for (const name of await readdir(directory)) {
-    const [, pid] = unfinished.exec(name) ?? []
+    const [, pid] = left.exec(name) ?? []
     if (pid === undefined || isRunning(Number(pid))) continue
     // A disk that is read-only keeps it until the next time.
     await rm(join(directory, name), { recursive: true, force: true }).catch(() => {})

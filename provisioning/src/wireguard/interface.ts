@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { execa } from 'execa'
 import { publicKeyOf } from '#overlay/keys.ts'
 import { Problem } from '../problem.ts'
-import { workName } from '../state.ts'
+import { memoryDirectory, workName } from '../state.ts'
 import { interfaceConfig, mtu, peersConfig, type Peer } from './config.ts'
 import { isSo, parsePeers, parseSettings, type LivePeer } from './peers.ts'
 import { findImplementation, run, type Implementation } from './tools.ts'
@@ -167,10 +167,9 @@ async function withFile(
   text: string,
   task: (file: string) => Promise<unknown>,
 ): Promise<void> {
-  // In memory where there is such a place: a disk that takes nothing must not keep an interface down.
-  const folder = await mkdtemp(join(shared, 'sotto-wg-')).catch(() =>
-    mkdtemp(join(directory, workName('wg'))),
-  )
+  // A disk that takes nothing must not keep an interface down.
+  const name = workName('sotto-wg')
+  const folder = await mkdtemp(join(memoryDirectory, name)).catch(() => mkdtemp(join(directory, name)))
   try {
     const file = join(folder, 'settings')
     await writeFile(file, text, { mode: 0o600, flag: 'wx' })
@@ -179,9 +178,6 @@ async function withFile(
     await rm(folder, { recursive: true, force: true })
   }
 }
-
-/** A file system in memory, as every Linux has it. */
-const shared = '/dev/shm'
 
 /** Public key of an interface; undefined where there is none, null where it has no key yet. */
 async function livePublicKey(name: string): Promise<string | null | undefined> {
