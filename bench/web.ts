@@ -99,6 +99,14 @@ async function throttle(control: CDPSession, factor: number): Promise<void> {
   await control.send('Network.emulateNetworkConditions', factor > 1 ? slow4G : unthrottled)
 }
 
+/** Headless, a frame is presented to who looks at it alone; until then what was typed counts as not shown. */
+async function present(control: CDPSession): Promise<void> {
+  control.on('Page.screencastFrame', ({ sessionId }) => {
+    control.send('Page.screencastFrameAck', { sessionId }).catch(() => {})
+  })
+  await control.send('Page.startScreencast', { format: 'jpeg', quality: 1, maxWidth: 64, maxHeight: 128 })
+}
+
 async function open(page: Page, address: string): Promise<void> {
   await page.goto(address)
   await page.waitForSelector('[data-testid=connection][data-state=open]', {
@@ -154,6 +162,7 @@ async function firstView(place: Place, report: Report): Promise<void> {
     await page.waitForTimeout(3_000)
     const loaded = [...asked]
     const first = await paintOf(page)
+    await present(control)
     await forget(page)
     const composer = page.getByRole('textbox', { name: 'Message' })
     await composer.pressSequentially('How do I bake bread?', { delay: 60 })
