@@ -181,8 +181,10 @@ export function createCourier({ database, federation, log }: CourierDeps): Couri
   const look = (): void => {
     const now = new Set(federation.peers.map(({ meshId }) => meshId))
     for (const mesh of now)
-      if (known.has(mesh)) wake(mesh)
-      else
+      // What is known has all there was, but for who waits for another try: a thousand are told of by each that comes.
+      if (known.has(mesh)) {
+        if (waits.has(mesh)) wake(mesh)
+      } else
         renew(mesh).then(
           () => wake(mesh),
           () => later(mesh),
